@@ -1,0 +1,138 @@
+"""One layer's call, and what scoring and routing hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gazekit.contracts.layout import TokenLayout
+from gazekit.contracts.regions import Regions, Rows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a part with weights is sized by.
+
+    Attributes:
+        num_layers: Decoder layers.
+        num_heads: Query heads.
+        num_kv_heads: Key and value heads.
+        head_dim: Width of a head.
+        hidden_dim: Width of the residual stream.
+    """
+
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    hidden_dim: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """One layer's call of attention. Query and key stand after RoPE (and q/k norm); heads are not repeated.
+
+    Attributes:
+        query: Queries of this forward.
+        key: Keys; what they align with is said by who passes the look on.
+        value: Values, aligned with `key`.
+        layer: Index of the decoder layer.
+        scale: Factor on the logits, usually `dim ** -0.5`.
+        hidden: The layer's input hidden states, for parts that learn from them; None where nobody asked.
+        cos: RoPE's cosines for the queries' positions; None where nobody asked.
+        sin: RoPE's sines, likewise.
+    """
+
+    query: Float[Tensor, "batch head query dim"]
+    key: Float[Tensor, "batch kv_head key dim"]
+    value: Float[Tensor, "batch kv_head key value_dim"]
+    layer: int
+    scale: float
+    hidden: Float[Tensor, "batch query width"] | None = None
+    cos: Float[Tensor, "batch query rope"] | None = None
+    sin: Float[Tensor, "batch query rope"] | None = None
+
+    @property
+    def group(self) -> int:
+        """Query heads that share one KV head."""
+        return self.query.shape[1] // self.key.shape[1]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a pooler knows of every region: named tensors whose third axis is the region. Opaque to all but it.
+
+    Attributes:
+        tensors: Each `[batch #kv_head region ...]`.
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    def where(self, fresh: Bool[Tensor, "batch region"], other: Described) -> Described:
+        """This one's regions where `fresh`, the other's elsewhere; the other may know fewer regions."""
+        merged = {}
+        for name, new in self.tensors.items():
+            old = torch.zeros_like(new)
+            known = other.tensors[name]
+            old[:, :, : known.shape[2]] = known
+            merged[name] = torch.where(fresh.view(fresh.shape[0], 1, -1, *[1] * (new.ndim - 3)), new, old)
+        return Described(merged)
+
+    def reorder(self, sample: Int[Tensor, " new_batch"]) -> Described:
+        """The samples `sample`, as beam search permutes them."""
+        return Described({name: tensor.index_select(0, sample) for name, tensor in self.tensors.items()})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which regions each row of each head looks at.
+
+    Attributes:
+        index: Region ids, ascending, unique; -1 = empty, always after the ids. The head axis counts query heads,
+            KV heads or 1: that is all a backend knows of sharing. The slot count is static within a forward.
+    """
+
+    index: Int[Tensor, "batch #head row slot"]
+
+    def chosen(self, num_regions: int) -> Bool[Tensor, "batch #head row region"]:
+        """True = looked at."""
+        table = torch.zeros(*self.index.shape[:3], num_regions + 1, dtype=torch.bool, device=self.index.device)
+        slot = torch.where(self.index >= 0, self.index, num_regions).long()
+        return table.scatter_(3, slot, True)[..., :num_regions]
+
+    def per_head(self, num_heads: int) -> Int[Tensor, "batch head row slot"]:
+        """The index with its head axis expanded to all query heads."""
+        return self.index.repeat_interleave(num_heads // self.index.shape[1], dim=1)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a router may know besides the scores.
+
+    Attributes:
+        layout: The prompt.
+        regions: Its division.
+        rows: The rows that choose now.
+        complete: True = this row may choose this region.
+        openness: 1 = dense ... 0 = the target; what the schedule drives.
+        layer: Index of the decoder layer.
+        scale: Factor that turns a score into a logit.
+        num_heads: Query heads.
+        num_kv_heads: Key and value heads.
+        earlier: Selections of earlier layers of this forward for the same rows, by layer.
+    """
+
+    layout: TokenLayout
+    regions: Regions
+    rows: Rows
+    complete: Bool[Tensor, "batch row region"]
+    openness: float
+    layer: int
+    scale: float
+    num_heads: int
+    num_kv_heads: int
+    earlier: Mapping[int, Selection]

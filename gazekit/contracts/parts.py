@@ -1,0 +1,114 @@
+"""What a part of each room must be able to do. A part is a plain class; nothing here is inherited."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from gazekit.contracts.attention import Entries, Plan
+from gazekit.contracts.layout import TokenLayout
+from gazekit.contracts.look import Described, Look, Selection, View
+from gazekit.contracts.regions import Regions, Rows
+from gazekit.contracts.tokens import Kind, Tokens
+
+
+@runtime_checkable
+class Partitioner(Protocol):
+    """Divides the tokens of `kinds` into regions. Region ids never change when tokens follow."""
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of tokens that it divides; every one of them is in exactly one region."""
+
+    def __call__(self, layout: TokenLayout) -> Regions:
+        """The regions of a prompt."""
+
+
+@runtime_checkable
+class Pooler(Protocol):
+    """What a region looks like from afar, and how well it matches a query."""
+
+    def describe(self, look: Look, regions: Regions) -> Described:
+        """Descriptors of all regions. `regions.owner` aligns with `look.key`; keys of no region are ignored.
+
+        Called when regions complete, with all members of those at hand; the caller keeps what it asked for.
+        """
+
+    def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
+        """How well each region matches each row, fp32 or wider, unscaled; anything for rows and regions not there.
+
+        `rows.query` indexes `look.query`; one chunk of rows at a time.
+        """
+
+
+@runtime_checkable
+class Router(Protocol):
+    """Which regions each row looks at."""
+
+    def __call__(self, scores: Float[Tensor, "batch head row region"] | None, view: View) -> Selection | None:
+        """The selection; only complete regions, ascending. None = all of them. `scores` is None without a pooler."""
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """How open the routing is at a point of training."""
+
+    def __call__(self, progress: float) -> float:
+        """Openness in [0, 1] (1 = dense, 0 = the target) at `progress` in [0, 1] of training."""
+
+
+@runtime_checkable
+class Context(Protocol):
+    """What stays in view whatever is routed."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Learned context tokens appended to each unit."""
+
+    def keeps(self, query: Tokens, key: Tokens) -> Bool[Tensor, "batch #head query key"] | None:
+        """An elementwise rule on tokens: True = stays in view; None = no such rule."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Looks: one softmax over all visible entries."""
+
+    def attend(
+        self, query: Float[Tensor, "batch head query dim"], entries: Entries, plan: Plan
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        """Attention; a query that sees nothing gives zeros."""
+
+    def refuses(self, entries: Entries, plan: Plan) -> str | None:
+        """Why it cannot do this plan, None = it can. Asked once per forward."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """What one layer's KV cache is to us."""
+
+    @property
+    def length(self) -> int:
+        """Tokens seen, padding included; not tokens stored."""
+
+    def add(self, look: Look, tokens: Tokens, regions: Regions) -> None:
+        """Takes in the keys and values of a forward; `tokens` says what they are and which region owns each.
+
+        `regions` divides the whole layout as declared; regions may be added later, never changed.
+        """
+
+    def entries(self) -> Entries:
+        """All that is stored."""
+
+    def fetch(self, selection: Selection | None) -> tuple[Entries, Selection | None]:
+        """Entries to attend to for a selection: resident ones unchanged, offloaded ones brought in."""
+
+    def mark(self) -> None:
+        """Remembers this point, for `rollback`."""
+
+    def rollback(self) -> None:
+        """Forgets what was added since the last `mark`."""
+
+    def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
+        """Permutes, repeats or drops samples, as beam search asks."""

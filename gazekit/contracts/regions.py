@@ -1,0 +1,128 @@
+"""Regions: sets of tokens that are looked at or not as a whole, and the rows that choose among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from gazekit.contracts.layout import TokenLayout
+
+_FAR = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True)
+class Regions:
+    """A division of a prompt's tokens into regions. Built by `regions_from_owner`.
+
+    The region axis is as long as the fullest sample's count; a slot that a sample lacks has size 0 and document -1.
+
+    Attributes:
+        owner: The region of each token of the layout, -1 = in none. Ids ascend with the order of first members.
+        size: Members, in tokens.
+        first: Lowest `order` of a member; far above every order for an empty slot.
+        last: Highest `order` of a member; far above every order for an empty slot.
+        unit: Unit of the members, the first one's where a region spans several; -1 = none.
+        document: Document of the members; -1 = empty slot.
+        ordinal: Rank among the regions of its document, from 0.
+        box: Half-open ranges `[start, stop)` of the members along (t, y, x), in tokens, for pictures.
+    """
+
+    owner: Int[Tensor, "batch token"]
+    size: Int[Tensor, "batch region"]
+    first: Int[Tensor, "batch region"]
+    last: Int[Tensor, "batch region"]
+    unit: Int[Tensor, "batch region"]
+    document: Int[Tensor, "batch region"]
+    ordinal: Int[Tensor, "batch region"]
+    box: Int[Tensor, "batch region 3 2"]
+
+    @property
+    def count(self) -> int:
+        """Regions of the fullest sample: the length of the region axis."""
+        return self.size.shape[1]
+
+    def aligned(self, owner: Int[Tensor, "batch token"]) -> Regions:
+        """The same regions, their members listed along another token axis (a cache's entries, say)."""
+        return replace(self, owner=owner)
+
+
+def regions_from_owner(owner: Int[Tensor, "batch token"], layout: TokenLayout) -> Regions:
+    """Derives every field of `Regions` from each token's region.
+
+    Raises:
+        ValueError: A region's members lie in different documents.
+    """
+    batch = owner.shape[0]
+    count = int(owner.max()) + 1 if owner.numel() else 0
+    tokens = layout.tokens
+
+    def reduce(values: Tensor, how: str, start: int) -> Tensor:
+        table = torch.full((batch, count + 1), start, dtype=torch.int64, device=owner.device)
+        slot = torch.where(owner >= 0, owner, count)
+        return table.scatter_reduce(1, slot, values, reduce=how, include_self=True)[:, :count]
+
+    size = reduce(torch.ones_like(owner), "sum", 0)
+    empty = size == 0
+    first = reduce(tokens.order[:, 0], "amin", _FAR)
+    last = reduce(tokens.order[:, 0], "amax", -1).masked_fill(empty, _FAR)
+    document = reduce(tokens.document[:, 0], "amax", -1)
+    if bool((reduce(tokens.document[:, 0], "amin", _FAR) != document)[~empty].any()):
+        raise ValueError("a region must lie within one document; give tokens of different documents different regions")
+    unit = reduce(tokens.unit[:, 0], "amin", _FAR).masked_fill(empty, -1)
+    before = (document[:, :, None] == document[:, None, :]).tril(-1).sum(-1)
+    start = torch.stack([reduce(layout.place[..., axis], "amin", _FAR) for axis in range(3)], -1)
+    stop = torch.stack([reduce(layout.place[..., axis], "amax", -1) for axis in range(3)], -1) + 1
+    box = torch.stack([start, stop], -1).masked_fill(empty[..., None, None], 0)
+    return Regions(
+        owner=owner, size=size, first=first, last=last, unit=unit, document=document,
+        ordinal=before.masked_fill(empty, -1), box=box,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What routes: normally one row per routing query; a block of queries in query-block systems.
+
+    Attributes:
+        of: The row of each query; -1 = this query does not route and sees all that the base rule allows.
+        query: The first query of each row, an index on the query axis; -1 = a sample has no such row.
+        first: `order` of the row's first query.
+        owner: The region that the row's first query is itself a member of; -1 = none.
+        document: The row's document; -1 = no such row.
+    """
+
+    of: Int[Tensor, "batch query"]
+    query: Int[Tensor, "batch row"]
+    first: Int[Tensor, "batch row"]
+    owner: Int[Tensor, "batch row"]
+    document: Int[Tensor, "batch row"]
+
+    @property
+    def count(self) -> int:
+        """Rows of the fullest sample."""
+        return self.query.shape[1]
+
+    @property
+    def valid(self) -> Bool[Tensor, "batch row"]:
+        """True = a real row."""
+        return self.query >= 0
+
+    def narrow(self, start: int, stop: int) -> Rows:
+        """The rows `[start, stop)`; queries of other rows get -1."""
+        inside = (self.of >= start) & (self.of < stop)
+        return Rows(
+            of=torch.where(inside, self.of - start, -1),
+            query=self.query[:, start:stop],
+            first=self.first[:, start:stop],
+            owner=self.owner[:, start:stop],
+            document=self.document[:, start:stop],
+        )
+
+
+def complete_regions(rows: Rows, regions: Regions) -> Bool[Tensor, "batch row region"]:
+    """True = the region may be chosen by the row: same document, its last token not after the row's first query."""
+    same = (rows.document[:, :, None] == regions.document[:, None, :]) & (regions.document >= 0)[:, None, :]
+    return same & (regions.last[:, None, :] <= rows.first[:, :, None])
