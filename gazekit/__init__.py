@@ -1,0 +1,57 @@
+"""Sparse visual attention for multimodal LLMs, composed of small parts.
+
+The names below are loaded when they are first used, so that ``import gazekit`` stays light: it brings in
+neither transformers nor Lightning nor OmegaConf.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gazekit.context import LearnedContext as LearnedContext
+    from gazekit.data import DigitsData as DigitsData
+    from gazekit.gaze import Gaze as Gaze
+    from gazekit.gaze import GazeTrace as GazeTrace
+    from gazekit.models import CambrianConfig as CambrianConfig
+    from gazekit.models import CambrianForConditionalGeneration as CambrianForConditionalGeneration
+    from gazekit.models import CambrianProcessor as CambrianProcessor
+    from gazekit.partition import GridPartition as GridPartition
+    from gazekit.pool import MeanPooler as MeanPooler
+    from gazekit.route import TopKRouter as TopKRouter
+    from gazekit.schedule import ConstantSchedule as ConstantSchedule
+    from gazekit.schedule import ProgressiveSchedule as ProgressiveSchedule
+    from gazekit.training import CambrianModule as CambrianModule
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CambrianConfig": "gazekit.models",
+    "CambrianForConditionalGeneration": "gazekit.models",
+    "CambrianModule": "gazekit.training",
+    "CambrianProcessor": "gazekit.models",
+    "ConstantSchedule": "gazekit.schedule",
+    "DigitsData": "gazekit.data",
+    "Gaze": "gazekit.gaze",
+    "GazeTrace": "gazekit.gaze",
+    "GridPartition": "gazekit.partition",
+    "LearnedContext": "gazekit.context",
+    "MeanPooler": "gazekit.pool",
+    "ProgressiveSchedule": "gazekit.schedule",
+    "TopKRouter": "gazekit.route",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    """Loads a top-level name from its room at first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the lazy names too, so that completion finds them before they are loaded."""
+    return sorted({*globals(), *_HOMES})

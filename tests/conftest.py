@@ -1,0 +1,68 @@
+"""What every test runs under: checked shapes, NaN-filled memory, one thread, no network.
+
+Switches (environment): ``GAZEKIT_TYPECHECK=0`` leaves the shape and type checks out,
+``HYPOTHESIS_PROFILE=thorough`` tries many more examples. Options: ``--slow`` runs the tests marked slow.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+if os.environ.get("GAZEKIT_TYPECHECK", "1") != "0":
+    install_import_hook("gazekit", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+
+def _fill_uninitialised_memory() -> None:
+    """Fills what ``torch.empty`` returns with NaN (integers: the largest value), so that reading it shows."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+
+
+_fill_uninitialised_memory()
+
+_SLOW_CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("default", max_examples=20, deadline=None, suppress_health_check=_SLOW_CHECKS)
+settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=_SLOW_CHECKS)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def _missing(config: pytest.Config) -> dict[str, str]:
+    """Why the tests of each marker cannot run here; a marker that can run is absent."""
+    browser = importlib.util.find_spec("playwright") and (shutil.which("chromium") or shutil.which("chrome"))
+    reasons = {
+        "gpu": None if torch.cuda.is_available() else "needs a CUDA device",
+        "slow": None if config.getoption("--slow") else "slow: run with --slow",
+        "browser": None if browser else "needs playwright and a Chromium on the PATH",
+        "lmms_eval": None if importlib.util.find_spec("lmms_eval") else "needs lmms-eval",
+    }
+    return {marker: reason for marker, reason in reasons.items() if reason}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = _missing(config)
+    for item in items:
+        for marker, reason in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _uninitialised_memory_stays_filled() -> Iterator[None]:
+    """Undoes what a test, or a Trainer inside it, switched off."""
+    yield
+    _fill_uninitialised_memory()

@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+import gazekit
+
+
+def test_unknown_top_level_names_fail_as_attributes():
+    with pytest.raises(AttributeError, match="no attribute 'Telescope'"):
+        gazekit.Telescope  # noqa: B018
+
+
+def test_lazy_names_are_listed_before_they_are_loaded():
+    assert {"Gaze", "GridPartition", "TopKRouter", "CambrianModule"} <= set(dir(gazekit))
+
+
+def test_uninitialised_memory_reads_as_nan():
+    assert torch.empty(3, 5).isnan().all()
+    assert torch.zeros(2).new_empty(7).isnan().all()
+    assert (torch.empty(4, dtype=torch.int32) == torch.iinfo(torch.int32).max).all()
