@@ -1,7 +1,5 @@
 """Where entries lie: the members of each region side by side, free tokens behind all of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,7 +38,7 @@ class Places:
         """Places in use or set aside."""
         return self.room + self.used
 
-    def reorder(self, sample: Int[Tensor, " new_batch"]) -> Places:
+    def reorder(self, sample: Int[Tensor, " new_batch"]) -> "Places":
         """The samples `sample`, as beam search permutes them."""
         pick = lambda field: field.index_select(0, sample)  # noqa: E731
         return replace(
@@ -115,14 +113,13 @@ def arrange(
     size: Int[Tensor, "batch region"],
     seen: Int[Tensor, "batch region"],
 ) -> Arrangement:
-    """Lays the entries that are `alive` out anew, with room for the members of each region that are still to come.
+    """Lays the entries that are `alive` out anew, with room for members that are still to come.
 
     The old entries must lie region by region in ascending order, free ones last.
     """
     num_regions = size.shape[1]
-    bins = torch.where(owner >= 0, owner, num_regions)
-    heads = max(bins.shape[1], alive.shape[1])
-    bins, alive = bins.expand(-1, heads, -1), alive.expand(-1, heads, -1)
+    bins = torch.where(alive & (owner >= 0), owner, num_regions)
+    alive = alive.expand_as(bins)
     stored = torch.zeros(*bins.shape[:2], num_regions + 1, dtype=torch.int64, device=bins.device)
     stored = stored.scatter_add(2, bins, alive.long())
     count, loose = stored[..., :num_regions], stored[..., num_regions]
@@ -158,5 +155,6 @@ def _assert_room(seen: Int[Tensor, "batch region"], size: Int[Tensor, "batch reg
         sample, region = over[0].tolist()
         raise ValueError(
             f"tokens give region {region} of sample {sample} {int(seen[sample, region])} members, "
-            f"but regions.size declares {int(size[sample, region])}; declare the whole layout before its tokens are added"
+            f"but regions.size declares {int(size[sample, region])}; "
+            "declare the whole layout before adding its tokens"
         )
