@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -63,15 +64,14 @@ def write_page(
     template = resources.files("gazekit.view").joinpath("page.html").read_text("utf-8")
     data = json.dumps({"examples": [_example(one) for one in examples], "head": list(head)}).replace("<", "\\u003c")
     filled = {
-        "{{title}}": html.escape(title),
-        "{{lead}}": html.escape(lead),
-        "{{tables}}": "\n".join(_table(one) for one in tables),
-        "{{pictures}}": "\n".join(_picture(one) for one in pictures),
-        "{{data}}": data,
+        "title": html.escape(title),
+        "lead": html.escape(lead),
+        "tables": "\n".join(_table(one) for one in tables),
+        "pictures": "\n".join(_picture(one) for one in pictures),
+        "data": data,
     }
-    for mark, content in filled.items():
-        template = template.replace(mark, content, 1)
-    path.write_text(template, encoding="utf-8")
+    page = re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark.group(1)], template)
+    path.write_text(page, encoding="utf-8")
 
 
 def _example(example: Example) -> dict[str, object]:
