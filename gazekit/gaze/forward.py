@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -29,6 +29,7 @@ from gazekit.gaze.composition import Gaze
 from gazekit.gaze.trace import GazeTrace
 
 
+@runtime_checkable
 class Eviction(Protocol):
     """Decides once which entries of a layer are kept."""
 
