@@ -1,6 +1,6 @@
 """Data: conversations about images, and the sets that give them.
 
-`DigitsData` and `DigitsWindows` bring Lightning in and are loaded when they are first used.
+`DigitsData` brings Lightning in and is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING
 
 from gazekit.data.conversation import Conversation, Message, Slot
 from gazekit.data.digits import ManyQuestions, MosaicSpec, SingleQuestion
+from gazekit.data.windows import DigitsWindows
 
 if TYPE_CHECKING:
     from gazekit.data.module import DigitsData as DigitsData
-    from gazekit.data.module import DigitsWindows as DigitsWindows
 
-_LAZY = ("DigitsData", "DigitsWindows")
-
-__all__ = ["Conversation", "ManyQuestions", "Message", "MosaicSpec", "SingleQuestion", "Slot", *_LAZY]
+__all__ = [
+    "Conversation",
+    "DigitsData",
+    "DigitsWindows",
+    "ManyQuestions",
+    "Message",
+    "MosaicSpec",
+    "SingleQuestion",
+    "Slot",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Loads the data modules at first use (PEP 562)."""
-    if name not in _LAZY:
+    """Loads the data module at first use (PEP 562)."""
+    if name != "DigitsData":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module("gazekit.data.module"), name)
     globals()[name] = value

@@ -88,7 +88,7 @@ class Conversation:
             )
 
     def as_chat(self) -> list[dict[str, object]]:
-        """The messages in the form of transformers' chat templates: dicts with role and a list of typed contents."""
+        """The messages as transformers' chat templates take them: dicts with a role and typed contents."""
         return [
             {
                 "role": message.role,

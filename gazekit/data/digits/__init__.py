@@ -1,4 +1,4 @@
-"""The embedded data set: mosaics of real handwritten digits, questions about them, and the ground truth of both."""
+"""The embedded data set: mosaics of real handwritten digits, questions about them, and the ground truth."""
 
 from gazekit.data.digits.conversations import ManyQuestions, SingleQuestion, ask, converse, prompt
 from gazekit.data.digits.datasets import (

@@ -95,7 +95,7 @@ class ManyQuestions:
         _check_weights({name: getattr(self, name) for name in ("cell", "where", "count")})
         if not 1 <= self.turns <= _MAX_TURNS:
             raise ValueError(
-                f"turns must be from 1 to {_MAX_TURNS}, got {self.turns}; with more, little is left untold to ask for"
+                f"turns must be from 1 to {_MAX_TURNS}, got {self.turns}; with more, little is left to ask for"
             )
 
     def draw_kinds(self, spec: MosaicSpec, rng: np.random.Generator) -> tuple[QuestionKind, ...]:
@@ -105,7 +105,8 @@ class ManyQuestions:
             return ("row",) * min(self.turns, spec.rows)
         if sort == "columns":
             return ("column",) * min(self.turns, spec.columns)
-        return _draw(rng, {"cell": self.cell, "where": self.where, "count": self.count}, self.turns)
+        kinds: dict[QuestionKind, float] = {"cell": self.cell, "where": self.where, "count": self.count}
+        return _draw(rng, kinds, self.turns)
 
 
 def ask(

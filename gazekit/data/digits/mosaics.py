@@ -136,7 +136,7 @@ class Mosaic:
 
     @property
     def masks(self) -> Bool[np.ndarray, "cell height width"]:
-        """Where each digit has ink: at least a fifth of its darkest pixel; masks of neighbours may overlap."""
+        """Where each digit has at least a fifth of its strongest ink; masks of neighbours may overlap."""
         spec = self.spec
         margin = spec.margin
         ink = self.windows >= _INK * self.windows.max(axis=(1, 2), keepdims=True)

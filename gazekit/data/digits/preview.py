@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from gazekit.data.digits.conversations import SingleQuestion
 from gazekit.data.digits.datasets import DigitsEvaluation, DigitsItem
 from gazekit.data.digits.mosaics import MosaicSpec
 from gazekit.data.digits.scans import Split
@@ -47,7 +48,10 @@ def preview(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}; a sheet shows something")
     spec = spec or MosaicSpec()
-    items = DigitsEvaluation(length=count, split=split, seed=seed, spec=spec).__getitems__(range(count))
+    plan = SingleQuestion(row=1, column=1, cell=1, where=1, count=1)
+    items = DigitsEvaluation(length=count, split=split, plan=plan, seed=seed, spec=spec).__getitems__(
+        range(count)
+    )
     cards = [_card(spec, item) for item in items]
     width, height = cards[0].size
     rows = -(-count // columns)

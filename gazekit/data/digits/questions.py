@@ -98,13 +98,10 @@ def ask_count(labels: Int[np.ndarray, "row column"], digit: int) -> Question:
 
 
 def vocabulary(cells: int) -> tuple[str, ...]:
-    """Every word that a question or an answer about at most `cells` cells can hold: words first, then numerals."""
-    words = {
-        word
-        for template in _TEMPLATES.values()
-        for word in re.findall(r"[a-z]+", re.sub(r"{\w+}", " ", template))
-    }
-    return (*sorted(words), *(str(number) for number in range(max(cells, 9) + 1)))
+    """Every word of a question or an answer about at most `cells` cells: words first, then numerals."""
+    texts = " ".join(re.sub(r"{\w+}", " ", template) for template in _TEMPLATES.values())
+    words = sorted(set(re.findall(r"[a-z]+", texts)))
+    return (*words, *(str(number) for number in range(max(cells, 9) + 1)))
 
 
 def _ask_line(kind: QuestionKind, labels: np.ndarray, cells: np.ndarray, **places: int) -> Question:

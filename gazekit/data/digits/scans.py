@@ -76,7 +76,8 @@ def _collection() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "the digits set needs scikit-learn, which carries its scans; install it with: pip install 'gazekit[demo]'"
+            "the digits set needs scikit-learn, which carries its scans;"
+            " install it with: pip install 'gazekit[demo]'"
         ) from error
     bunch = load_digits()
     return (bunch.images / 16).astype(np.float32), bunch.target.astype(np.int64)
