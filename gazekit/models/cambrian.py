@@ -44,6 +44,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """
 
     config: CambrianConfig
+    config_class = CambrianConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
     input_modalities = ("image", "video", "text")
