@@ -9,6 +9,7 @@ from gazekit.models.config import CambrianConfig
 from gazekit.models.layout import UnitForm, layout_from_ids
 from gazekit.models.processor import CambrianProcessor
 from gazekit.models.projector import Projector
+from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
 from gazekit.models.tower import VisionTower
@@ -19,7 +20,7 @@ AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGener
 AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
-    "AverageCompressor", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor", "ConvCompressor",
-    "Projector", "UnitForm", "VisionTower", "add_tokens", "extract", "generate", "layout_from_ids", "pick_device",
-    "splice", "token_ids", "units_in",
+    "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
+    "ConvCompressor", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower", "add_tokens",
+    "extract", "generate", "layout_from_ids", "pick_device", "splice", "token_ids", "units_in",
 ]  # fmt: skip

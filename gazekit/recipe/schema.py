@@ -12,7 +12,7 @@ from gazekit.contracts.section import Fault, Implied, Node, SectionError, Writte
 Composition = Annotated[object, Implied("gazekit.gaze.Gaze")]
 """How one layer looks; no `_target_` needed."""
 
-Model = Annotated[object, Implied(None, offers=("tokenizer",))]
+Model = Annotated[object, Implied(None)]
 Data = Annotated[object, Implied(None, offers=("processor", "batch_size", "num_steps", "seed", "start"))]
 Evaluation = Annotated[object, Implied(None, offers=("model", "processor", "out"))]
 Logger = Annotated[object, Implied(None, offers=("save_dir",))]
@@ -24,9 +24,11 @@ class Training:
 
     Attributes:
         stages: In the order in which they run.
+        tower: Pretrains the vision tower on single cells before all stages; None = the tower is ready.
     """
 
     stages: list[Annotated[object, Implied("gazekit.training.Stage")]]
+    tower: Annotated[object, Implied("gazekit.training.Stage")] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
