@@ -18,7 +18,7 @@ def layout(*samples: str, left: bool = False) -> TokenLayout:
     """A batch of prompts, padded at the right or the left.
 
     Words: `t3` three text tokens; `v2x3` an image (a new clip) of two rows and three columns; `+2x3` a
-    further frame of the last clip; `c2` two context tokens of the last unit; `p2` padding; `/` a new document.
+    further frame of the last clip; `c2` two context tokens of that unit; `p2` padding; `/` a new document.
     """
     rows = [_tokens(sample) for sample in samples]
     longest = max(len(row) for row in rows)
@@ -98,7 +98,7 @@ def view(
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Without the tests' type checks, as users call us, so that our own message for a wrong argument shows."""
+    """Without the tests' type checks, as users call us, so that our own message shows."""
     before = config.jaxtyping_disable
     config.update("jaxtyping_disable", True)
     try:

@@ -6,7 +6,7 @@ import torch
 from gazekit.contracts import Router
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
-from tests.scenes import layout, view
+from tests.scenes import layout, unchecked, view
 
 
 @pytest.fixture
@@ -101,12 +101,18 @@ def test_no_regions_give_no_slots():
 
 @pytest.mark.parametrize("k", [0, -3, 1.5])
 def test_refuses_k_below_one(k):
-    with unchecked(), pytest.raises(ValueError, match=r"k must be at least 1, got .*; use Gaze\(route=None\) for dense attention"):
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r"k must be at least 1, got .*; use Gaze\(route=None\)"),
+    ):
         TopKRouter(k=k)
 
 
 def test_refuses_unknown_sharing():
-    with unchecked(), pytest.raises(ValueError, match=r'share must be "head" .* or "group" .*, got \'layer\''):
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r'share must be "head" .* or "group" .*, got \'layer\''),
+    ):
         TopKRouter(k=2, share="layer")
 
 

@@ -1,9 +1,11 @@
+import itertools
 import math
 
 import pytest
 
 from gazekit.contracts import Schedule
 from gazekit.schedule import ConstantSchedule, ProgressiveSchedule
+from tests.scenes import unchecked
 
 SHAPES = ["linear", "cosine", "exponential", "steps"]
 
@@ -14,7 +16,7 @@ def test_starts_dense_ends_at_the_target_and_never_rises(shape):
     curve = [schedule(step / 1000) for step in range(1001)]
     assert curve[:201] == [1.0] * 201
     assert curve[700:] == [0.0] * 301
-    assert all(later <= earlier for earlier, later in zip(curve, curve[1:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(curve))
     assert 0 < schedule(0.5) < 1
 
 
@@ -42,7 +44,10 @@ def test_they_are_schedules():
 
 
 def test_refuses_an_unknown_shape_and_names_the_nearest():
-    with unchecked(), pytest.raises(ValueError, match=r"shape must be one of linear, .*, got 'cosin'; did you mean 'cosine'\?"):
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r"shape must be one of linear, .* did you mean 'cosine'\?"),
+    ):
         ProgressiveSchedule(shape="cosin")
 
 
@@ -54,5 +59,5 @@ def test_refuses_bounds_that_are_no_interval(start, end):
 
 @pytest.mark.parametrize("openness", [-0.1, 1.1, math.nan])
 def test_refuses_openness_outside_its_range(openness):
-    with unchecked(), pytest.raises(ValueError, match=r"openness must lie in \[0, 1\], got"):
+    with pytest.raises(ValueError, match=r"openness must lie in \[0, 1\], got"):
         ConstantSchedule(openness=openness)
