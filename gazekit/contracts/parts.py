@@ -104,6 +104,9 @@ class Store(Protocol):
     def fetch(self, selection: Selection | None) -> tuple[Entries, Selection | None]:
         """Entries to attend to for a selection: resident ones unchanged, offloaded ones brought in."""
 
+    def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:
+        """Drops all entries but these (indices into `entries()`, -1 = none), as an eviction decided."""
+
     def mark(self) -> None:
         """Remembers this point, for `rollback`."""
 

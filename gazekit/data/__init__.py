@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gazekit.data.conversation import Conversation, Message, Slot
-from gazekit.data.digits import ManyQuestions, MosaicSpec, SingleQuestion
+from gazekit.data.digits import DigitsTokenizer, ManyQuestions, MosaicSpec, SingleQuestion
 from gazekit.data.windows import DigitsWindows
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Conversation",
     "DigitsData",
+    "DigitsTokenizer",
     "DigitsWindows",
     "ManyQuestions",
     "Message",

@@ -13,13 +13,14 @@ from gazekit.data.digits.mosaics import Mosaic, MosaicSpec, Sketch, draw_layout,
 from gazekit.data.digits.preview import preview
 from gazekit.data.digits.questions import Question, QuestionKind, vocabulary
 from gazekit.data.digits.scans import Scans, Split, load_scans
-from gazekit.data.digits.tokenizer import build_tokenizer
+from gazekit.data.digits.tokenizer import DigitsTokenizer, build_tokenizer
 
 __all__ = [
     "DigitsDataset",
     "DigitsEvaluation",
     "DigitsItem",
     "DigitsSample",
+    "DigitsTokenizer",
     "ManyQuestions",
     "Mosaic",
     "MosaicSpec",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gazekit.data.digits.mosaics import MosaicSpec
@@ -40,6 +41,21 @@ _CHAT_TEMPLATE = """\
 {{- '<|im_start|>assistant\\n' -}}
 {%- endif -%}
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsTokenizer:
+    """Names the tokenizer of the digits set in a recipe.
+
+    Attributes:
+        mosaic: How mosaics look.
+    """
+
+    mosaic: MosaicSpec = field(default_factory=MosaicSpec)
+
+    def make(self) -> PreTrainedTokenizerFast:
+        """The tokenizer, as `build_tokenizer` makes it."""
+        return build_tokenizer(self.mosaic)
 
 
 def build_tokenizer(spec: MosaicSpec | None = None) -> PreTrainedTokenizerFast:

@@ -1,0 +1,1 @@
+"""Look: the backends, all of one semantics."""

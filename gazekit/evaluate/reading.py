@@ -1,0 +1,234 @@
+"""Reading answers off images: greedy generation against known words, and where the model looked meanwhile."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from gazekit.evaluate.metrics import AttendedEntries, RoutingAccuracy, overlapping_regions
+from gazekit.evict import QuestionEviction
+from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
+
+MIN_SHARE = 0.25
+
+
+class Asked(Protocol):
+    """What is asked: the kind of question, its words, the words of the answer and the place that each describes."""
+
+    kind: str
+    text: str
+    answer: tuple[str, ...]
+    cells: tuple[int | None, ...]
+
+
+class Item(Protocol):
+    """One question about one image, with its truth; what `gazekit.data.digits` yields."""
+
+    image: Any
+    question: Asked
+    masks: Bool[np.ndarray, "word height width"]
+    prompt: Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was said to one question.
+
+    Attributes:
+        kind: Kind of question.
+        question: Its words.
+        expected: Words of the right answer.
+        said: Words generated in their place, "" where generation had ended.
+        glances: For each word the regions chosen, `[layer head slot]`, -1 = empty; None where nobody watched.
+    """
+
+    kind: str
+    question: str
+    expected: tuple[str, ...]
+    said: tuple[str, ...]
+    glances: Any = None
+
+    @property
+    def right(self) -> int:
+        """Words that are right in their place."""
+        return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
+
+
+@dataclass
+class Outcome:
+    """Answers and what they cost.
+
+    Attributes:
+        answers: One for each item, in order.
+        attended: Entries attended by the queries that wrote answer words; None where nobody watched.
+        routing: Where those queries looked; None where nobody watched or nothing routes.
+        boxes: Regions of each item along (t, y, x) in tokens, `[region 3 2]`; empty where nobody watched.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    attended: AttendedEntries | None = None
+    routing: RoutingAccuracy | None = None
+    boxes: list[Tensor] = field(default_factory=list)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of answer words that are right in their place."""
+        return sum(answer.right for answer in self.answers) / sum(len(answer.expected) for answer in self.answers)
+
+    @property
+    def accuracy_by_kind(self) -> dict[str, float]:
+        """The same for each kind of question."""
+        right: Mapping[str, list[int]] = defaultdict(lambda: [0, 0])
+        for answer in self.answers:
+            right[answer.kind][0] += answer.right
+            right[answer.kind][1] += len(answer.expected)
+        return {kind: hits / words for kind, (hits, words) in sorted(right.items())}
+
+
+@torch.no_grad()
+def read(
+    model: nn.Module,
+    processor: Any,
+    items: Sequence[Item],
+    *,
+    batch_size: int = 100,
+    trace: bool = False,
+    eviction: QuestionEviction | None = None,
+    min_share: float = MIN_SHARE,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Asks every item's question and generates greedily; nothing of the answer is ever fed in.
+
+    Args:
+        model: A Cambrian model.
+        processor: Its processor.
+        items: Questions with their truth, all about images of the model's size.
+        batch_size: Questions at a time, left-padded together.
+        trace: Record what was looked at.
+        eviction: Prefill all but the prompt's last token, drop what this does not keep, then generate.
+        min_share: Share of a mask that a region must hold to count as looked at (`overlapping_regions`).
+        progress: Told the number of questions done after each batch.
+
+    Raises:
+        ValueError: An answer word is not a single token of the tokenizer.
+    """
+    model.eval()
+    outcome = Outcome()
+    if trace:
+        config = model.config.get_text_config()
+        outcome.attended = AttendedEntries()
+        routes = any(gaze.route is not None for gaze in compositions(model.language_model))
+        if routes:
+            outcome.routing = RoutingAccuracy(config.num_hidden_layers, config.num_attention_heads)
+    for start in range(0, len(items), batch_size):
+        some = [items[index] for index in range(start, min(start + batch_size, len(items)))]
+        with watch(model) if trace else nullcontext() as seen:
+            batch, said = _generate(model, processor, some, eviction)
+        answers = [_answer(processor, item, ids) for item, ids in zip(some, said, strict=True)]
+        if seen is not None:
+            answers = _look_back(model, outcome, some, answers, batch, seen, min_share)
+        outcome.answers += answers
+        if progress is not None:
+            progress(len(outcome.answers))
+    return outcome
+
+
+def _generate(
+    model: nn.Module, processor: Any, items: Sequence[Item], eviction: QuestionEviction | None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The batch of prompts and the new tokens, `[item word]`."""
+    device = next(model.parameters()).device
+    encoded = [processor.encode_conversation(item.prompt.as_chat(), item.prompt.images) for item in items]
+    batch = processor.collate(encoded, padding_side="left")
+    batch = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+    longest = max(len(item.question.answer) for item in items)
+    cache = {}
+    if eviction is not None:
+        cache = {"past_key_values": _evicted(model, batch, eviction)}
+    ids = model.generate(**batch, **cache, max_new_tokens=longest, do_sample=False)
+    return batch, ids[:, batch["input_ids"].shape[1] :]
+
+
+def _evicted(model: nn.Module, batch: dict[str, Tensor], eviction: QuestionEviction) -> Any:
+    """A cache of all but the prompts' last token, reduced to what the eviction keeps."""
+    cache = prepare_cache(None, model.config.get_text_config().num_hidden_layers)
+    length = batch["input_ids"].shape[1]
+    layout = model.layout(batch["input_ids"], batch["attention_mask"], batch.get("clip_lengths"))
+    head = {**batch, "input_ids": batch["input_ids"][:, : length - 1]}
+    head["attention_mask"] = batch["attention_mask"][:, : length - 1]
+    with evicting(model, eviction):
+        model(**head, past_key_values=cache, use_cache=True, gaze_layout=layout.pack())
+    return cache
+
+
+def _answer(processor: Any, item: Item, ids: Tensor) -> Answer:
+    """What was said in the place of each expected word."""
+    tokenizer = processor.tokenizer
+    expected = tokenizer(" ".join(item.question.answer), add_special_tokens=False)["input_ids"]
+    if len(expected) != len(item.question.answer):
+        raise ValueError(
+            f"every answer word must be one token, but {' '.join(item.question.answer)!r} is {len(expected)} tokens"
+        )
+    words = [tokenizer.decode([int(one)], skip_special_tokens=True).strip() for one in ids[: len(expected)]]
+    words += [""] * (len(expected) - len(words))
+    return Answer(item.question.kind, item.question.text, item.question.answer, tuple(words))
+
+
+def _look_back(
+    model: nn.Module,
+    outcome: Outcome,
+    items: Sequence[Item],
+    answers: list[Answer],
+    batch: dict[str, Tensor],
+    seen: GazeTrace,
+    min_share: float,
+) -> list[Answer]:
+    """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
+    from dataclasses import replace
+
+    last = batch["input_ids"].shape[1] - 1
+    words = torch.tensor([len(item.question.answer) for item in items])
+    visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
+    chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
+    for layer, word, row, glance in _writing(seen, last):
+        counts = (word < words)[:, None]
+        outcome.attended.update(glance.attended[:, :, row : row + 1], visual, counts)
+        if glance.index is not None:
+            chosen[word][layer] = glance.index[:, :, row]
+    if outcome.routing is None or not chosen:
+        return answers
+    regions = seen.regions
+    stacked = {word: torch.stack([by[layer] for layer in sorted(by)], 1) for word, by in chosen.items()}
+    traced = []
+    for place, (item, answer) in enumerate(zip(items, answers, strict=True)):
+        looked = torch.stack([stacked[word][place] for word in range(len(answer.expected))])
+        real = regions.size[place].cpu() > 0
+        box = regions.box[place].cpu()[real]
+        outcome.boxes.append(box)
+        masks = torch.from_numpy(item.masks)
+        described = masks.flatten(1).any(1)
+        if bool(described.any()):
+            grid = (int(box[:, 1, 1].max()), int(box[:, 2, 1].max()))
+            boxes = box.expand(int(described.sum()), -1, -1, -1)
+            overlaps = overlapping_regions(masks[described], boxes, grid, min_share)
+            outcome.routing.update(looked[described], overlaps, torch.full((boxes.shape[0],), box.shape[0]))
+        traced.append(replace(answer, glances=looked))
+    return traced
+
+
+def _writing(seen: GazeTrace, last: int) -> Iterator[tuple[int, int, int, Any]]:
+    """(layer, word, row, glance) of the queries that write words; all samples' rows end alike, being left-padded."""
+    for glance in seen.glances:
+        position = glance.position.amax(0)
+        for row in range(position.shape[0]):
+            word = int(position[row]) - last
+            if word >= 0:
+                yield glance.layer, word, row, glance

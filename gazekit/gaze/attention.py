@@ -1,0 +1,196 @@
+"""The attention and mask functions that transformers calls, and how gaze gets into a stock decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from gazekit.contracts import Look, TokenLayout
+from gazekit.gaze.cache import GazeCacheLayer
+from gazekit.gaze.composition import Gaze
+from gazekit.gaze.forward import Divisions, Eviction, ForwardPass, LayerMemory
+from gazekit.gaze.loop import look_once
+
+NAME = "gaze"
+
+
+@dataclass(frozen=True)
+class GazeMask:
+    """Stands in for a mask: the layout says more than a mask could, so one is built only where nothing else will do.
+
+    Attributes:
+        build: Builds transformers' own boolean mask `[batch 1 query key]`.
+    """
+
+    build: Callable[[], Tensor]
+
+
+def gaze_mask(**arguments: object) -> GazeMask:
+    """The mask function registered under the name "gaze"."""
+    return GazeMask(lambda: sdpa_mask(**{**arguments, "allow_is_causal_skip": False}))
+
+
+def gaze_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: GazeMask | Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    gaze_pass: ForwardPass | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """The attention function registered under the name "gaze".
+
+    Without a forward under way (the text model called by itself), and in layers with a sliding window, it is the
+    stock attention.
+
+    Args:
+        module: The `self_attn` that calls.
+        query: `[batch head query dim]`, after RoPE.
+        key: `[batch kv_head key dim]`, after RoPE.
+        value: `[batch kv_head key dim]`.
+        attention_mask: What `gaze_mask` gave.
+        scaling: Factor on the logits, `dim ** -0.5` by default.
+        dropout: Must be 0.
+        sliding_window: Window of a stock sliding layer, in tokens.
+        gaze_pass: What this forward's layers share, from `begin_pass`.
+        **kwargs: What else transformers passes along; not used.
+
+    Returns:
+        `[batch query head dim]`, and None for attention weights.
+
+    Raises:
+        ValueError: A mask of the user's own, or attention dropout.
+    """
+    if gaze_pass is None or sliding_window is not None or not hasattr(module, "gaze"):
+        mask = attention_mask.build() if isinstance(attention_mask, GazeMask) else attention_mask
+        return sdpa_attention_forward(
+            module, query, key, value, mask, dropout=dropout, scaling=scaling, is_causal=mask is None
+        )
+    if isinstance(attention_mask, Tensor):
+        raise ValueError(
+            "attention_mask must be 2-D [batch token], got a mask of one's own with shape "
+            f"{tuple(attention_mask.shape)}: what tokens see under gaze follows from the layout; "
+            "leave the mask out, or run the model with attn_implementation='sdpa'"
+        )
+    if dropout > 0:
+        raise ValueError(f"attention_dropout must be 0 under gaze, got {dropout}; set it in the text model's config")
+    look = Look(
+        query=query,
+        key=key,
+        value=value,
+        layer=module.layer_idx,
+        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+    )
+    return look_once(look, module.gaze, gaze_pass).transpose(1, 2).contiguous(), None
+
+
+def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
+    """Puts gaze into a stock decoder of transformers, through its attention interface.
+
+    Args:
+        text_model: A decoder such as `Qwen3Model` or `Qwen3ForCausalLM`.
+        gaze: One composition for all layers, or several that the layers cycle over.
+
+    Raises:
+        ValueError: The model has no decoder layers with a `self_attn`, or no composition was given.
+    """
+    compositions = [gaze] if isinstance(gaze, Gaze) else list(gaze)
+    if not compositions:
+        raise ValueError("gaze must be a composition or a list of at least one, got none")
+    register()
+    text_model.set_attn_implementation(NAME)
+    for attention in _attentions(text_model):
+        attention.gaze = compositions[attention.layer_idx % len(compositions)]
+    text_model.__dict__.setdefault("gaze_trace", None)
+    text_model.__dict__.setdefault("gaze_eviction", None)
+
+
+def register() -> None:
+    """Makes the name "gaze" known to transformers; doing it again changes nothing."""
+    AttentionInterface.register(NAME, gaze_attention)
+    AttentionMaskInterface.register(NAME, gaze_mask)
+
+
+def compositions(text_model: nn.Module) -> list[Gaze]:
+    """The composition of each layer, by layer index; empty where gaze is not installed."""
+    return [attention.gaze for attention in _attentions(text_model) if hasattr(attention, "gaze")]
+
+
+def begin_pass(
+    text_model: nn.Module,
+    layout: TokenLayout,
+    start: int,
+    stop: int,
+    *,
+    past_key_values: Cache | None = None,
+    openness: float | None = None,
+) -> ForwardPass:
+    """Computes once what all layers of a forward share; hand it to the text model as `gaze_pass=`.
+
+    Args:
+        text_model: The decoder that gaze was installed in.
+        layout: The whole prompt as far as it is declared.
+        start: Sequence index of the first query.
+        stop: One past that of the last.
+        past_key_values: The cache that the same forward gets.
+        openness: 1 = dense ... 0 = the target; None = where each composition's schedule ends.
+    """
+    layers = [] if past_key_values is None else past_key_values.layers
+    ours = {index: layer for index, layer in enumerate(layers) if isinstance(layer, GazeCacheLayer)}
+    memory: dict[int, LayerMemory] = {}
+    for index, layer in ours.items():
+        layer.memory.awaiting = True
+        memory[index] = layer.memory
+    return ForwardPass(
+        layout=layout.extended(stop),
+        declared=layout.length,
+        start=start,
+        stop=stop,
+        openness=openness,
+        memory=memory,
+        trace=text_model.__dict__.get("gaze_trace"),
+        known=next(iter(ours.values())).divisions if ours else Divisions(),
+        eviction=text_model.__dict__.get("gaze_eviction"),
+    )
+
+
+@contextmanager
+def evicting(model: nn.Module, eviction: Eviction) -> Iterator[None]:
+    """Lets an eviction decide after every forward inside the block; prefill inside it, decode outside.
+
+    Raises:
+        ValueError: The model has no gaze.
+    """
+    holders = [module for module in model.modules() if "gaze_eviction" in module.__dict__]
+    if not holders:
+        raise ValueError("model must have gaze for an eviction; install it with gazekit.gaze.install(text_model, gaze)")
+    for module in holders:
+        module.__dict__["gaze_eviction"] = eviction
+    try:
+        yield
+    finally:
+        for module in holders:
+            module.__dict__["gaze_eviction"] = None
+
+
+def _attentions(text_model: nn.Module) -> list[nn.Module]:
+    """Every layer's `self_attn`, by layer index."""
+    decoder = text_model.get_decoder() if hasattr(text_model, "get_decoder") else text_model
+    found = [layer.self_attn for layer in getattr(decoder, "layers", []) if hasattr(layer, "self_attn")]
+    if not found:
+        raise ValueError(
+            f"text_model must be a decoder whose layers have a self_attn, got {type(text_model).__name__}; "
+            "pass the language model, not the whole multimodal model"
+        )
+    return found

@@ -1,0 +1,143 @@
+"""transformers' cache over our stores, one layer each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
+
+from gazekit.contracts import Store
+from gazekit.gaze.forward import Divisions, LayerMemory
+from gazekit.store import ResidentStore
+
+
+class GazeCacheLayer(CacheLayerMixin):
+    """A layer of the cache whose keys and values lie in a region-major `Store`.
+
+    `update` hands the new keys and values on as they are: the attention function, which knows the layout, puts them
+    into the store and attends to what lies there. `get_seq_length` counts tokens seen, as position ids need.
+
+    Args:
+        make_store: Makes an empty store.
+        divisions: Divisions of the prompt, shared by all layers of a cache.
+    """
+
+    is_croppable = False
+    is_sliding = False
+
+    def __init__(self, make_store: Callable[[], Store], divisions: Divisions) -> None:
+        super().__init__()
+        self._make_store = make_store
+        self.divisions = divisions
+        self.memory = LayerMemory(make_store())
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Notes dtype and device; the store sizes itself."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+        """Passes the new keys and values on to the attention function.
+
+        Raises:
+            RuntimeError: No gaze forward is under way, so nobody would store them.
+        """
+        if not self.memory.awaiting:
+            raise RuntimeError(
+                "this cache belongs to gaze attention and was given to a model that runs another one; "
+                "call the model that gaze was installed in, with attention implementation 'gaze'"
+            )
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return key_states, value_states
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the keys, as if they lay in sequence."""
+        return self.memory.store.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Tokens seen."""
+        return self.memory.store.length
+
+    def get_max_length(self) -> int:
+        """Unbounded."""
+        return -1
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.memory = LayerMemory(self._make_store())
+        self.divisions.clear()
+        self.is_initialized = False
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Permutes the samples for beam search."""
+        if self.get_seq_length() > 0:
+            self.memory.reorder(beam_idx)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeats every sample."""
+        self._select(lambda samples: samples.repeat_interleave(repeats))
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keeps some samples."""
+        self._select(lambda samples: samples[indices])
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Refused: a region that was described cannot become incomplete again.
+
+        Raises:
+            ValueError: Always, unless nothing is to be removed.
+        """
+        if tokens_to_remove != 0:
+            raise ValueError(
+                "a gaze cache cannot be cropped, so assisted decoding is not available; generate without an assistant"
+            )
+
+    def offload(self) -> None:
+        """Refused: an offloading store is the way.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("a gaze cache is not offloaded by transformers; choose a gazekit store that offloads")
+
+    def _select(self, choose: Callable[[Tensor], Tensor]) -> None:
+        if self.get_seq_length() > 0:
+            entries = self.memory.store.entries()
+            samples = torch.arange(entries.key.shape[0], device=entries.key.device)
+            self.memory.reorder(choose(samples))
+            self.divisions.clear()
+
+
+class GazeCache(Cache):
+    """One `GazeCacheLayer` per decoder layer.
+
+    Args:
+        num_layers: Decoder layers.
+        make_store: Makes an empty store for one layer.
+    """
+
+    def __init__(self, num_layers: int, make_store: Callable[[], Store] = ResidentStore) -> None:
+        super().__init__(layers=_layers(num_layers, make_store))
+
+
+def prepare_cache(past_key_values: Cache | None, num_layers: int) -> Cache:
+    """The cache to use: a gaze cache in place of none; an empty dynamic one gets our layers, in place.
+
+    Any other cache stays as it is and keeps keys and values in sequence order: attention is the same then, only
+    decoding reads everything.
+    """
+    if past_key_values is None:
+        return GazeCache(num_layers)
+    empty = type(past_key_values) is DynamicCache and past_key_values.get_seq_length() == 0
+    if empty and all(type(layer) is DynamicLayer for layer in past_key_values.layers):
+        past_key_values.layers = _layers(num_layers, ResidentStore)
+        past_key_values.layer_class_to_replicate = None
+    return past_key_values
+
+
+def _layers(num_layers: int, make_store: Callable[[], Store]) -> list[CacheLayerMixin]:
+    shared = Divisions()
+    return [GazeCacheLayer(make_store, shared) for _ in range(num_layers)]

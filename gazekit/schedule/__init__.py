@@ -1,0 +1,6 @@
+"""How open the routing is at a point of training."""
+
+from gazekit.schedule.constant import ConstantSchedule
+from gazekit.schedule.progressive import ProgressiveSchedule
+
+__all__ = ["ConstantSchedule", "ProgressiveSchedule"]

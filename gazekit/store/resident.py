@@ -1,0 +1,167 @@
+"""A layer's keys and values, all of them in the device's memory."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gazekit.contracts import Entries, Look, Regions, Selection, Tokens
+from gazekit.store.shelf import Shelf, empty_shelf
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A point to return to; `moves` tells whether entries were laid out anew since."""
+
+    length: int
+    size: Int[Tensor, "batch region"]
+    seen: Int[Tensor, "batch region"]
+    used: int
+    moves: int
+
+    def reorder(self, sample: Int[Tensor, " new_batch"]) -> "_Mark":
+        return replace(self, size=self.size.index_select(0, sample), seen=self.seen.index_select(0, sample))
+
+
+class ResidentStore:
+    """Keeps every region's members side by side, so that a backend can read the chosen regions alone.
+
+    The places of a region are known from the declared layout before its members arrive, so a region that is
+    fed in pieces fills up where it lies; a place that is not filled yet reads as padding. Free tokens (text,
+    context, what is generated) lie behind all regions, in a part that grows by doubling. Padding is counted
+    in `length` and not stored.
+
+    Without autograd everything is written in place, and what `entries` returns is a view that holds until the
+    next change. While a query, key or value requires a gradient each `add` writes a copy instead: gradients
+    flow through the store to all that was added, and earlier entries stay as they were.
+
+    Marks nest: `rollback` returns to the latest one and uses it up. It also forgets the regions declared
+    since. What was permuted since stays permuted, and what an eviction dropped stays dropped.
+    """
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._shelf: Shelf | None = None
+        self._marks: list[_Mark | None] = []
+        self._moves = 0
+        self._declared: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens seen, padding included; not tokens stored."""
+        return self._length
+
+    def add(self, look: Look, tokens: Tokens, regions: Regions) -> None:
+        """Takes in the keys and values of a forward.
+
+        Args:
+            look: Its keys and values align with `tokens`.
+            tokens: What they are and which region owns each; the head axis is 1.
+            regions: The division of the whole layout as declared. A later call may declare more regions, or
+                more members of one; never fewer.
+
+        Raises:
+            ValueError: `tokens` and the keys differ in number, a region was declared with more members
+                before, or gets more members than declared.
+        """
+        if tokens.length != look.key.shape[2]:
+            raise ValueError(
+                f"tokens must describe each of the {look.key.shape[2]} keys of the look, got {tokens.length}"
+            )
+        self._shelf = self._declare(look, regions.size).put(look, tokens, self._length)
+        self._length += tokens.length
+
+    def entries(self) -> Entries:
+        """All that is stored; places that are not filled are padding, with finite keys and values.
+
+        Raises:
+            ValueError: Nothing was added yet.
+        """
+        return self._full().entries()
+
+    def fetch(self, selection: Selection | None) -> tuple[Entries, Selection | None]:
+        """All that is stored and the selection as it is: everything is at hand already."""
+        return self.entries(), selection
+
+    def mark(self) -> None:
+        """Remembers this point, for `rollback`."""
+        if self._shelf is None:
+            self._marks.append(None)
+            return
+        places = self._shelf.places
+        self._marks.append(_Mark(self._length, places.size, places.seen, places.used, self._moves))
+
+    def rollback(self) -> None:
+        """Forgets what was added since the latest mark, and that mark.
+
+        Raises:
+            ValueError: There is no mark.
+        """
+        if not self._marks:
+            raise ValueError(
+                "rollback needs a mark, got none; call mark() before adding what may be forgotten"
+            )
+        mark = self._marks.pop()
+        if mark is None:
+            self._length, self._shelf, self._declared = 0, None, None
+            return
+        shelf = self._full()
+        self._length = mark.length
+        if mark.moves == self._moves:
+            self._shelf = shelf.forget(mark.length, mark.seen, mark.used)
+            return
+        alive = (shelf.position >= 0) & (shelf.position < mark.length)
+        self._move(alive, mark.size, mark.seen)
+
+    def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
+        """Permutes, repeats or drops samples, as beam search asks; marks go along."""
+        if self._shelf is None:
+            return
+        self._shelf = self._shelf.reorder(sample)
+        self._marks = [mark and mark.reorder(sample) for mark in self._marks]
+        self._declared = None
+
+    def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:
+        """Drops all entries but those at `index` of `entries()`, as an eviction decides; -1 is ignored.
+
+        With an index for each KV head the entries differ per head from here on, and so do `begin` and
+        `count`. Members of a region that are still to come keep their places.
+
+        Raises:
+            ValueError: Nothing was added yet.
+        """
+        shelf = self._full()
+        heads, last = max(index.shape[1], shelf.position.shape[1]), shelf.position.shape[2] - 1
+        where = torch.where(index >= 0, index, last).long().expand(-1, heads, -1)
+        wanted = torch.zeros(where.shape[0], heads, last + 1, dtype=torch.bool, device=where.device)
+        alive = wanted.scatter(2, where, True) & (shelf.position >= 0)
+        self._move(alive, shelf.places.size, shelf.places.seen)
+
+    def _full(self) -> Shelf:
+        if self._shelf is None:
+            raise ValueError("the store is empty; add the keys and values of a forward first")
+        return self._shelf
+
+    def _declare(self, look: Look, size: Int[Tensor, "batch region"]) -> Shelf:
+        """The shelf with places for all regions; the very same tensor of sizes is not compared again."""
+        if self._shelf is None:
+            self._shelf = empty_shelf(look, size)
+        elif size is not self._declared:
+            known = self._shelf.places.size
+            more = size.shape[1] - known.shape[1]
+            if more < 0 or bool((size[:, : known.shape[1]] < known).any()):
+                raise ValueError(
+                    "regions must hold every region declared before with all its members, got fewer; "
+                    "regions may be added when the sequence grows, never changed"
+                )
+            if more or not torch.equal(size, known):
+                seen = torch.nn.functional.pad(self._shelf.places.seen, (0, more))
+                self._move(self._shelf.position >= 0, size, seen)
+        self._declared = size
+        return self._full()
+
+    def _move(self, alive: Tensor, size: Tensor, seen: Tensor) -> None:
+        self._shelf = self._full().arrange(alive, size, seen)
+        self._moves += 1
+        self._declared = None

@@ -1,0 +1,92 @@
+"""The metrics against hand counts, closed forms and simulation."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gazekit.evaluate import AttendedEntries, RoutingAccuracy
+from gazekit.evaluate.metrics import chance_of_overlap, overlapping_regions
+
+
+def test_the_papers_worked_example():
+    metric = AttendedEntries()
+    attended = torch.tensor([20 * 36, 4 * 8, 50]).expand(1, 4, 3, 3)
+    metric.update(attended, visual=torch.tensor([4608]), counts=torch.ones(1, 3, dtype=torch.bool))
+    result = metric.compute()
+    assert (result["visual"], result["context"], result["text"]) == (720, 32, 50)
+    assert result["share_with_context"] == pytest.approx(752 / 4608)
+    assert result["share"] == pytest.approx(720 / 4608)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5))
+def test_attended_entries_do_not_depend_on_the_order_of_updates(seed, cut):
+    generator = torch.Generator().manual_seed(seed)
+    attended = torch.randint(0, 50, (6, 2, 3, 3), generator=generator)
+    visual = torch.randint(0, 80, (6,), generator=generator)
+    visual[0] = 64
+    counts = torch.rand(6, 3, generator=generator) < 0.7
+    counts[0] = True
+    whole, halves = AttendedEntries(), AttendedEntries()
+    whole.update(attended, visual, counts)
+    for part in (slice(cut, 6), slice(0, cut)):
+        halves.update(attended[part], visual[part], counts[part])
+    for name, value in whole.compute().items():
+        assert halves.compute()[name] == pytest.approx(value)
+
+
+def test_rows_that_do_not_count_are_left_out():
+    metric = AttendedEntries()
+    attended = torch.tensor([[[[8, 0, 3], [64, 0, 3]]], [[[5, 0, 3], [5, 0, 3]]]])
+    metric.update(attended, torch.tensor([64, 0]), torch.tensor([[True, False], [True, True]]))
+    assert metric.compute()["visual"] == 8
+    assert metric.compute()["share"] == 8 / 64
+
+
+def test_overlap_by_hand():
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, 2:6, 0:4] = True
+    box = torch.tensor([[[[0, 1], [0, 2], [0, 2]], [[0, 1], [2, 4], [0, 2]], [[0, 1], [0, 2], [2, 4]]]])
+    assert overlapping_regions(mask, box, (4, 4)).tolist() == [[True, True, False]]
+    mask[0, 2:4] = False
+    mask[0, 3, 0] = True
+    assert overlapping_regions(mask, box, (4, 4)).tolist() == [[True, True, False]]
+    assert overlapping_regions(mask, box, (4, 4), min_share=0.25).tolist() == [[False, True, False]]
+    with pytest.raises(ValueError, match="min_share must be in"):
+        overlapping_regions(mask, box, (4, 4), min_share=2.0)
+
+
+@given(st.integers(1, 20), st.data())
+def test_chance_equals_counting(total, data):
+    overlapping, chosen = data.draw(st.integers(0, total)), data.draw(st.integers(0, total))
+    from math import comb
+
+    expected = 1 - comb(total - overlapping, chosen) / comb(total, chosen)
+    drawn = chance_of_overlap(*(torch.tensor([n]) for n in (total, overlapping, chosen)))
+    assert float(drawn) == pytest.approx(expected, abs=1e-12)
+
+
+def test_random_routing_agrees_with_its_closed_form():
+    generator = torch.Generator().manual_seed(0)
+    tokens, regions, k = 4000, 16, 2
+    draws = torch.rand(tokens, 3, 4, regions, generator=generator).argsort(-1)[..., :k]
+    overlaps = torch.rand(tokens, regions, generator=generator) < 0.1
+    overlaps[:, 3] = True
+    metric = RoutingAccuracy(num_layers=3, num_heads=4)
+    metric.update(draws, overlaps, torch.full((tokens,), regions))
+    result = metric.compute()
+    error = (result["mean_random"] * (1 - result["mean_random"]) / (tokens * 12)).sqrt()
+    assert (result["mean"] - result["mean_random"]).abs() < 3 * error
+    error = (result["union_random"] * (1 - result["union_random"]) / tokens).sqrt()
+    assert (result["union"] - result["union_random"]).abs() < 3 * error
+
+
+def test_the_best_head_is_found():
+    index = torch.tensor([[[[0], [1]], [[2], [3]]]]).expand(5, -1, -1, -1)
+    overlaps = torch.zeros(5, 4, dtype=torch.bool)
+    overlaps[:, 2] = True
+    metric = RoutingAccuracy(num_layers=2, num_heads=2)
+    metric.update(index, overlaps, torch.full((5,), 4))
+    assert metric.best_head() == (1, 0)
+    assert metric.compute()["per_head"].tolist() == [[0, 0], [1, 0]]
+    assert float(metric.compute()["union"]) == 1

@@ -1,0 +1,125 @@
+import math
+
+import pytest
+import torch
+
+from gazekit.contracts import Router
+from gazekit.partition import GridPartition
+from gazekit.route import TopKRouter
+from tests.scenes import layout, unchecked, view
+
+
+@pytest.fixture
+def one_row():
+    """Six regions, one row, two heads of one KV head."""
+    prompt = layout("v1x6 t1")
+    return view(prompt, GridPartition(size=(1, 1, 1))(prompt))
+
+
+def scores_of(*heads):
+    return torch.tensor([heads])[:, :, None]
+
+
+def test_takes_the_highest_ascending(one_row):
+    scores = scores_of([0.0, 5.0, 1.0, 4.0, 3.0, 2.0], [6.0, 5.0, 4.0, 3.0, 2.0, 7.0])
+    index = TopKRouter(k=3)(scores, one_row).index
+    assert index.tolist() == [[[[1, 3, 4]], [[0, 1, 5]]]]
+    assert index.dtype == torch.int32
+
+
+def test_ties_go_to_the_lowest_id(one_row):
+    scores = scores_of([1.0, 2.0, 2.0, 1.0, 2.0, 2.0], [0.0, -0.0, 0.0, 0.0, 0.0, 0.0])
+    assert TopKRouter(k=3)(scores, one_row).index.tolist() == [[[[1, 2, 4]], [[0, 1, 2]]]]
+
+
+def test_a_group_chooses_by_the_mean_of_its_scores(one_row):
+    scores = scores_of([9.0, 0.0, 5.0, 0.0, 0.0, 0.0], [-9.0, 1.0, 5.0, 3.0, 0.0, 0.0])
+    assert TopKRouter(k=2, share="group")(scores, one_row).index.tolist() == [[[[2, 3]]]]
+
+
+def test_keeps_all_beyond_the_complete_regions(one_row):
+    index = TopKRouter(k=9)(torch.randn(1, 2, 1, 6), one_row).index
+    assert index.tolist() == [[[[0, 1, 2, 3, 4, 5]]] * 2]
+
+
+def test_only_complete_regions_of_the_own_document():
+    prompt = layout("t1 v1x2 t1 v1x2 t1 / v1x3 t1")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1)
+    scores = torch.arange(7.0).expand(1, 1, 4, 7)
+    index = TopKRouter(k=2)(scores, told).index[0, 0]
+    assert index.tolist() == [[-1, -1], [0, 1], [2, 3], [5, 6]]
+
+
+def test_a_score_of_minus_infinity_is_still_a_complete_region():
+    prompt = layout("v1x2 t1 v1x2")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1)
+    scores = torch.full((1, 1, 1, 4), -math.inf)
+    assert TopKRouter(k=3)(scores, told).index.tolist() == [[[[0, 1, -1]]]]
+
+
+@pytest.mark.parametrize("openness", [0.0, 0.01, 0.3, 0.5, 0.99])
+def test_openness_adds_to_k_what_the_row_itself_has_left(openness):
+    prompt = layout("v1x3 t1 v1x4 t1 v1x9 t1", "v1x1 t2")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1, openness=openness)
+    selection = TopKRouter(k=4)(torch.randn(2, 1, 3, 16), told)
+    kept = (selection.index >= 0).sum(-1)[:, 0].tolist()
+    expected = [min(c, 4) + math.ceil(openness * max(c - 4, 0)) for c in (3, 7, 16)]
+    assert kept == [expected, [1, 1, 0]]
+    assert selection.index.shape[-1] == expected[-1]
+
+
+def test_openness_of_one_is_dense(one_row):
+    told = view(one_row.layout, one_row.regions, openness=1.0)
+    assert TopKRouter(k=2)(torch.randn(1, 2, 1, 6), told) is None
+
+
+def test_a_batch_keeps_what_its_samples_keep_alone():
+    partition, router = GridPartition(size=(1, 1, 1)), TopKRouter(k=2)
+    small, large = "v1x4 t2", "v5x8 t2"
+    together = view(layout(small, large), partition(layout(small, large)), heads=1, openness=0.4)
+    scores = torch.randn(2, 1, 2, 40)
+    batch = router(scores, together).index
+    alone = view(layout(small), partition(layout(small)), heads=1, openness=0.4)
+    single = router(scores[:1, ..., :4], alone).index
+    assert torch.equal(batch[:1, ..., : single.shape[-1]], single)
+    assert (batch[:1, ..., single.shape[-1] :] == -1).all()
+
+
+def test_rows_that_are_not_there_choose_nothing():
+    prompt = layout("v1x2 t3", "v1x2 t1")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1)
+    index = TopKRouter(k=1)(torch.randn(2, 1, 3, 2), told).index
+    assert (index[1, 0, 1:] == -1).all()
+    assert (index[1, 0, 0] >= 0).all()
+
+
+def test_no_regions_give_no_slots():
+    prompt = layout("t3")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1)
+    assert TopKRouter(k=2)(torch.zeros(1, 1, 3, 0), told).index.shape == (1, 1, 3, 0)
+
+
+@pytest.mark.parametrize("k", [0, -3, 1.5])
+def test_refuses_k_below_one(k):
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r"k must be at least 1, got .*; use Gaze\(route=None\)"),
+    ):
+        TopKRouter(k=k)
+
+
+def test_refuses_unknown_sharing():
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match=r'share must be "head" .* or "group" .*, got \'layer\''),
+    ):
+        TopKRouter(k=2, share="layer")
+
+
+def test_refuses_to_route_without_scores(one_row):
+    with pytest.raises(ValueError, match="TopKRouter needs scores, got none; set pool"):
+        TopKRouter(k=2)(None, one_row)
+
+
+def test_it_is_a_router():
+    assert isinstance(TopKRouter(k=1), Router)

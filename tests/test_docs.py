@@ -1,0 +1,89 @@
+"""What the documentation shows is true: its Python runs, its recipes check, its commands exist, its pages are complete.
+
+Every ``python`` block of a page runs, in order and in one namespace, unless the line above its fence is
+``<!-- not run: REASON -->``. A ``yaml`` block below ``<!-- recipe -->`` must pass ``gazekit check``.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
+
+FENCE = re.compile(
+    r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    mark: str
+    code: str
+    line: int
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """The fenced blocks of a page, each with the mark above it and the line its code starts on."""
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start("code")) + 1
+        yield Block(match["language"], match["mark"] or "", match["code"], line)
+
+
+def of(page: str, language: str) -> list[Block]:
+    return [block for block in blocks((ROOT / page).read_text()) if block.language == language]
+
+
+def runs(block: Block) -> bool:
+    return not block.mark.startswith("not run")
+
+
+RUNNING = [page for page in PAGES if any(map(runs, of(page, "python")))]
+
+
+@pytest.mark.parametrize("page", RUNNING)
+def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = {"__name__": "documentation"}
+    for block in filter(runs, of(page, "python")):
+        padded = "\n" * (block.line - 1) + block.code
+        exec(compile(padded, str(ROOT / page), "exec"), names)
+
+
+def test_blocks_are_found_with_their_marks_and_lines():
+    text = "# T\n\n<!-- not run: needs a model -->\n```python\nx\n```\n\n```yaml\na: 1\n```\n"
+    first, second = blocks(text)
+    assert (first.language, first.mark, first.code, first.line) == ("python", "not run: needs a model", "x\n", 5)
+    assert (second.language, second.mark) == ("yaml", "")
+    assert not runs(first)
+
+
+def test_what_does_not_run_says_why():
+    for page in PAGES:
+        for block in of(page, "python"):
+            assert runs(block) or re.fullmatch(r"not run: \S.*", block.mark), f"{page}:{block.line} gives no reason"
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    commands = [line for line in (ROOT / "README.md").read_text().splitlines() if ".[test]" in line]
+    assert commands[0] == (
+        'python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e ".[test]" && .venv/bin/pytest'
+    )
+    assert "grep -F -m 1 '.[test]' README.md" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_room_has_its_pages():
+    rooms = {path.parent.name for path in ROOT.glob("gazekit/*/__init__.py")}
+    described = {path.stem for path in ROOT.glob("docs/reference/*.md")}
+    assert rooms <= described
+
+
+def test_every_decision_is_listed():
+    pages = {path.name for path in ROOT.glob("docs/decisions/*.md")} - {"index.md"}
+    assert pages == set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/decisions/index.md").read_text()))
