@@ -13,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from gazekit.contracts.section import Fault, join, nearest
 
 _VEIL = "\ue000{"
-"""Stands for `${` while YAML is read (a private character), so that OmegaConf judges interpolations later, one
-by one, and a bad one does not hide the faults after it."""
+"""Stands for `${` while YAML is read (a private character), so that OmegaConf judges interpolations later,
+one by one, and a bad one does not hide the faults after it."""
 
 
 def read_mapping(text: str, origin: str) -> dict[str, Any]:

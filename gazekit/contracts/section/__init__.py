@@ -1,8 +1,8 @@
 """Parts written down: a tree of plain values, in a recipe or in a checkpoint's config.json, and back.
 
 A mapping with `_target_` names a class by its import path; its other keys are the arguments of that class,
-whose signature is the schema. Reading never runs code that was not asked for: only what lives in gazekit, or in
-a module that the caller lists, can be named.
+whose signature is the schema. Reading never runs code that was not asked for: only what lives in gazekit, or
+in a module that the caller lists, can be named.
 """
 
 from gazekit.contracts.section.faults import Fault, SectionError, join, nearest

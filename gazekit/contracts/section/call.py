@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gazekit.contracts.section.faults import Fault, SectionError
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -18,19 +22,25 @@ class Call:
         make: The class or function.
         arguments: By name; calls to come among them.
         path: Where it is written.
+        offers: Arguments that were not written but that the part would take from the program.
     """
 
     make: Callable[..., object]
     arguments: Mapping[str, object]
     path: str
+    offers: tuple[str, ...] = ()
 
-    def build(self) -> object:
+    def build(self, offered: Mapping[str, object] = _NOTHING) -> object:
         """Builds the arguments, then the part.
 
+        Args:
+            offered: What the program has for this part; it takes what it has arguments for and was not given.
+
         Raises:
-            SectionError: The part refuses a value; it says why, and the path is named.
+            SectionError: The part refuses a value, or lacks one; the path is named.
         """
-        arguments = {name: construct(value) for name, value in self.arguments.items()}
+        taken = {name: value for name, value in offered.items() if name in self.offers}
+        arguments = {name: construct(value, offered) for name, value in self.arguments.items()} | taken
         try:
             return self.make(**arguments)
         except SectionError:
@@ -41,9 +51,9 @@ class Call:
     def refusals(self) -> list[Fault]:
         """What the values break of the part's own rules, found by trying; empty where the part is not cheap.
 
-        Cheap is a frozen dataclass, which holds its arguments and nothing else, and a part with weights that gets
-        them from `bind(sizes)`. After a refusal that names an argument with a default, that argument is left out
-        and the rest tried again, so that one broken rule does not hide the next.
+        Cheap is a frozen dataclass, which holds its arguments and nothing else, and a part with weights that
+        gets them from `bind(sizes)`. After a refusal that names an argument with a default, that argument is
+        left out and the rest tried again, so that one broken rule does not hide the next.
         """
         faults: list[Fault] = []
         arguments = dict(self.arguments)
@@ -62,7 +72,8 @@ class Call:
 
     def _fault(self, error: Exception) -> Fault:
         """A refusal begins with the argument that it is about; its path is then that argument's."""
-        first = str(error).split(" ")[0].strip("`'\":")
+        named = re.match(r"[`'\"]?(\w+)", str(error))
+        first = named[1] if named else ""
         path = ".".join(filter(None, [self.path, first if first in self.arguments else ""]))
         return Fault(path, str(error))
 
@@ -81,12 +92,12 @@ def _is_cheap(value: object) -> bool:
     return not isinstance(value, (list, tuple, frozenset)) or all(map(_is_cheap, value))
 
 
-def construct(value: object) -> object:
+def construct(value: object, offered: Mapping[str, object] = _NOTHING) -> object:
     """Carries out every call inside a value that was read."""
     if isinstance(value, Call):
-        return value.build()
+        return value.build(offered)
     if isinstance(value, Mapping):
-        return {key: construct(inner) for key, inner in value.items()}
+        return {key: construct(inner, offered) for key, inner in value.items()}
     if isinstance(value, (list, tuple, frozenset)):
-        return type(value)(map(construct, value))
+        return type(value)(construct(inner, offered) for inner in value)
     return value

@@ -9,18 +9,16 @@ import types
 import typing
 from collections.abc import Callable
 
-from gazekit.contracts.section.marks import plain
+from gazekit.contracts.section.marks import UNIONS, plain
 from gazekit.contracts.section.resolve import TARGET, resolve
 from gazekit.contracts.section.signature import returns
-
-UNIONS = (typing.Union, types.UnionType)
 
 
 def misfit(make: Callable[..., object], hint: object) -> str | None:
     """Why the products of `make` cannot stand for `hint`; None = they can.
 
-    A class fits a protocol that it has the methods of, callable with as many arguments. A function is judged by
-    its return annotation.
+    A class fits a protocol that it has the methods of, callable with as many arguments. A function is judged
+    by its return annotation.
     """
     bare = plain(hint)
     hint = resolve(bare.implied.target) if bare.implied and bare.implied.target else bare.hint
@@ -54,9 +52,8 @@ def _breaks(product: type, protocol: type) -> str | None:
             if not _takes(method, _positional(member)):
                 shown = ", ".join(_positional(member))
                 return f"is not {_a(protocol)}: its {name} does not take ({shown})"
-        elif isinstance(member, property) and dataclasses.is_dataclass(product):
-            if not hasattr(product, name) and name not in {f.name for f in dataclasses.fields(product)}:
-                return f"is not {_a(protocol)}: it has no {name}"
+        elif isinstance(member, property) and _lacks(product, name):
+            return f"is not {_a(protocol)}: it has no {name}"
     return None
 
 
@@ -64,8 +61,15 @@ def _method(klass: type, name: str) -> Callable[..., object] | None:
     """A method as the class's own instances see it; a module's call is its `forward`."""
     found = next((vars(base)[name] for base in klass.__mro__ if name in vars(base)), None)
     if name == "__call__" and found is not None and hasattr(klass, "forward"):
-        return getattr(klass, "forward")
+        return klass.forward
     return found
+
+
+def _lacks(klass: type, name: str) -> bool:
+    """Whether an attribute is missing for certain: only a dataclass shows all that it holds."""
+    if not dataclasses.is_dataclass(klass):
+        return False
+    return not hasattr(klass, name) and name not in {field.name for field in dataclasses.fields(klass)}
 
 
 def _positional(function: Callable[..., object]) -> list[str]:

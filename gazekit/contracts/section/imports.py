@@ -16,8 +16,8 @@ def admit(imports: Iterable[str], path: str = "imports") -> tuple[str, ...]:
     """Imports what a caller trusts and says under which names its parts are then found.
 
     Args:
-        imports: Module names (`my_package.routers`) and paths of files (`my_router.py`, relative to the working
-            directory). A file becomes a module named after it: `my_router`.
+        imports: Module names (`my_package.routers`) and paths of files (`my_router.py`, relative to the
+            working directory). A file becomes a module named after it: `my_router`.
         path: Where the list stands, for the faults.
 
     Returns:
@@ -88,7 +88,8 @@ def _load_file(file: Path) -> str:
     if loaded is not None or importlib.util.find_spec(name) is not None:
         raise _NotAdmitted(f"{file} would hide another module named {name}; rename the file")
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    assert spec is not None, "a .py file always has a spec"
+    assert spec.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from dataclasses import dataclass
+
+UNIONS = (typing.Union, types.UnionType)
 
 
 @dataclass(frozen=True)
 class Written:
-    """In `Annotated[T, Written(hint)]`: what is written down follows `hint`, whatever the field holds later."""
+    """In `Annotated[T, Written(hint)]`: what is written down follows `hint`, whatever the field may hold."""
 
     hint: object
 
 
 @dataclass(frozen=True)
 class Implied:
-    """In `Annotated[T, Implied(target)]`: a mapping without `_target_` is one of these; another must be a kind of it.
+    """In `Annotated[T, Implied(target)]`: a mapping without `_target_` is one of these.
 
     Attributes:
-        target: An import path; None = the mapping must name its target itself.
+        target: An import path; what names another target must be a kind of it. None = any target, but it
+            must be named.
+        offers: Arguments that the program has at hand when it builds the part: they need not be written.
     """
 
     target: str | None
+    offers: tuple[str, ...] = ()
 
 
 Node = typing.Annotated[object, Implied(None)]
@@ -49,3 +55,12 @@ def plain(hint: object) -> Plain:
         implied = next((mark for mark in marks if isinstance(mark, Implied)), implied)
         hint = next((mark.hint for mark in marks if isinstance(mark, Written)), hint)
     return Plain(getattr(hint, "__value__", getattr(hint, "__supertype__", hint)), implied)
+
+
+def offers(hint: object) -> tuple[str, ...]:
+    """What the program offers to the part that a hint asks for."""
+    bare = plain(hint)
+    if bare.implied is not None:
+        return bare.implied.offers
+    branches = typing.get_args(bare.hint) if typing.get_origin(bare.hint) in UNIONS else ()
+    return tuple(name for branch in branches for name in offers(branch))

@@ -8,12 +8,13 @@ import inspect
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from gazekit.contracts.section.call import Call, construct
-from gazekit.contracts.section.conform import UNIONS, misfit, name_of
+from gazekit.contracts.section.conform import misfit, name_of
 from gazekit.contracts.section.faults import Fault, SectionError, join, nearest
 from gazekit.contracts.section.imports import admit, attempt
-from gazekit.contracts.section.marks import Implied, plain
+from gazekit.contracts.section.marks import UNIONS, offers, plain
 from gazekit.contracts.section.resolve import TARGET, TargetError, public_name, resolve
 from gazekit.contracts.section.signature import arguments
 
@@ -32,7 +33,12 @@ def check(tree: object, expect: object = typing.Any, imports: Iterable[str] = ()
     return [*opened.faults, *reader.faults]
 
 
-def build(tree: object, expect: object = typing.Any, imports: Iterable[str] = ()) -> typing.Any:
+def build(
+    tree: object,
+    expect: object = typing.Any,
+    imports: Iterable[str] = (),
+    offered: Mapping[str, object] = MappingProxyType({}),
+) -> typing.Any:
     """Builds what a tree describes.
 
     >>> build({"_target_": "gazekit.contracts.Sizes", "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
@@ -43,6 +49,7 @@ def build(tree: object, expect: object = typing.Any, imports: Iterable[str] = ()
         tree: As for `check`.
         expect: As for `check`.
         imports: As for `check`.
+        offered: Arguments that parts take where they are not written, and where `expect` says so (`Implied`).
 
     Raises:
         SectionError: With every fault that was found.
@@ -51,7 +58,7 @@ def build(tree: object, expect: object = typing.Any, imports: Iterable[str] = ()
     found = reader.read(tree, expect, "")
     if reader.faults:
         raise SectionError(reader.faults)
-    return construct(found)
+    return construct(found, offered)
 
 
 class Reader:
@@ -59,8 +66,8 @@ class Reader:
 
     Attributes:
         admitted: Modules trusted beside gazekit.
-        absent: Modules that were to be trusted but could not be imported: a fault already, so what they hold is
-            not faulted again.
+        absent: Modules that were to be trusted but could not be imported: a fault already, so what they hold
+            is not faulted again.
         faults: What was found wrong so far, in reading order.
     """
 
@@ -72,11 +79,13 @@ class Reader:
     def read(self, value: object, hint: object, path: str) -> object:
         """The value converted to its hint, parts in it as calls to come; None where a fault was noted."""
         bare = plain(hint)
-        if bare.implied is not None:
-            return self._implied(value, bare.implied, path)
-        hint = bare.hint
+        if bare.implied is not None and bare.implied.target is not None and isinstance(value, Mapping):
+            value = {TARGET: bare.implied.target, **value}
         if isinstance(value, Mapping) and TARGET in value:
             return self._node(value, hint, path)
+        if bare.implied is not None:
+            return self._refuse(path, f"must be a mapping with `{TARGET}`, got {_show(value)}")
+        hint = bare.hint
         if hint in (typing.Any, object) or isinstance(hint, typing.TypeVar):
             return self._anything(value, path)
         if typing.get_origin(hint) in UNIONS:
@@ -86,13 +95,6 @@ class Reader:
         if isinstance(value, Mapping) and (make := self._own_class(hint)):
             return self._call(make, value, path)
         return self._container(value, hint, path)
-
-    def _implied(self, value: object, implied: Implied, path: str) -> object:
-        if not isinstance(value, Mapping) or (implied.target is None and TARGET not in value):
-            return self._refuse(path, f"must be a mapping with `{TARGET}`, got {_show(value)}")
-        if implied.target is None:
-            return self._node(value, object, path)
-        return self._node({TARGET: implied.target, **value}, resolve(implied.target), path)
 
     def _node(self, value: Mapping, hint: object, path: str) -> object:
         """A mapping with `_target_`, read by the signature of what it names."""
@@ -106,14 +108,18 @@ class Reader:
                     f"must be an import path such as gazekit.route.TopKRouter, got {_show(target)}"
                 )
             make = resolve(target, self.admitted)
+            reason = misfit(make, hint)
         except TargetError as error:
             self._refuse(place, error.problem, error.nearest)
             return self._anything(given, path)
-        if reason := misfit(make, hint):
+        if reason:
             self._refuse(place, f"{target} {reason}")
-        return self._call(make, given, path)
+        return self._call(make, given, path, offers(hint))
 
-    def _call(self, make: Callable[..., object], given: Mapping, path: str) -> Call:
+    def _call(
+        self, make: Callable[..., object], given: Mapping, path: str, offered: Collection[str] = ()
+    ) -> Call:
+        """What a class is given, read by its signature; what the program offers need not be written."""
         known, found = arguments(make), {}
         start = len(self.faults)
         for key, value in given.items():
@@ -126,9 +132,9 @@ class Reader:
                 self._unknown(key, list(known), make, path)
                 self._anything(value, join(path, key))
         for key, argument in known.items():
-            if argument.required and key not in given:
+            if argument.required and key not in given and key not in offered:
                 self._refuse(join(path, key), f"is missing: {public_name(make)} cannot do without it")
-        call = Call(make, found, path)
+        call = Call(make, found, path, tuple(key for key in known if key in offered and key not in given))
         if all(key in found or not argument.required for key, argument in known.items()):
             whole = len(self.faults) == start
             self.faults += [fault for fault in call.refusals() if whole or fault.path != path]
@@ -165,7 +171,7 @@ class Reader:
             trials.append(trial.faults)
         deeper = [faults for faults in trials if all(fault.path != path for fault in faults)]
         if deeper:
-            self.faults += min(deeper, key=lambda faults: len(faults))
+            self.faults += min(deeper, key=lambda faults: len(list(faults)))
             return None
         near = next((fault.nearest for faults in trials for fault in faults if fault.nearest), None)
         return self._refuse(path, f"must be {_words(branches)}, got {_show(value)}", near)
@@ -178,7 +184,7 @@ class Reader:
 
     def _container(self, value: object, hint: object, path: str) -> object:
         kind, inside = typing.get_origin(hint) or hint, typing.get_args(hint)
-        if not isinstance(kind, type) or kind is collections.abc.Callable:
+        if not isinstance(kind, type) or typing.get_origin(hint) is collections.abc.Callable:
             return self._refuse(path, f"must be {name_of(hint)}, written as a mapping with `{TARGET}`")
         if issubclass(kind, Mapping):
             return self._mapping(value, inside or (object, object), hint, path)

@@ -6,8 +6,10 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from gazekit.contracts.section.faults import nearest
 
@@ -35,9 +37,9 @@ class TargetError(ValueError):
 def resolve(target: str, admitted: Collection[str] = ()) -> Callable[..., object]:
     """The class that an import path names, or a function of a user's own module.
 
-    Every step but the last must be a module inside its parent, so that no path reaches another package through
-    what a module happens to have imported (`gazekit.recipe.load.os.system`); and what is found must itself have been
-    defined in a trusted module.
+    Every step but the last must be a module inside its parent, so that no path reaches another package
+    through what a module happens to have imported (`gazekit.recipe.load.os.system`); and what is found must
+    itself have been defined in a trusted module.
 
     Args:
         target: For example `gazekit.route.TopKRouter`.
@@ -54,7 +56,8 @@ def resolve(target: str, admitted: Collection[str] = ()) -> Callable[..., object
     if root is None:
         top = target.split(".")[0]
         raise TargetError(
-            f"{target} is neither in gazekit nor in a module under `imports:`; list {top} there if you trust it",
+            f"{target} is neither in gazekit nor in a module under `imports:`; "
+            f"list {top} there if you trust it",
             _meant(target, trusted),
         )
     module = import_module(root)
@@ -64,12 +67,20 @@ def resolve(target: str, admitted: Collection[str] = ()) -> Callable[..., object
         if inner is None:
             raise TargetError(f"{module.__name__} has no module {step}", _meant(target, trusted))
         module = inner
-    found = None if name.startswith("_") else getattr(module, name, None)
+    found = _member(module, name)
     if found is None:
         raise TargetError(f"{module.__name__} has no part {name}", _meant(target, trusted))
     if reason := _no_part(found, trusted):
         raise TargetError(f"{target} {reason}")
     return found
+
+
+def _member(module: ModuleType, name: str) -> Any:
+    """What a module shows under a name, loaded now if it is lazy; None = nothing."""
+    try:
+        return None if name.startswith("_") else getattr(module, name, None)
+    except ImportError as error:
+        raise TargetError(f"{module.__name__}.{name} cannot be imported here: {error}") from error
 
 
 def _no_part(found: object, trusted: Collection[str]) -> str | None:
@@ -147,5 +158,10 @@ def _near_modules(steps: list[str], trusted: Collection[str]) -> Iterator[Module
 
 
 def _parts(module: ModuleType, trusted: Collection[str]) -> list[str]:
+    """What could be named in a module; what cannot be loaded here is left out."""
     names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
-    return [name for name in names if _no_part(getattr(module, name, None), trusted) is None]
+    parts = []
+    for name in names:
+        with suppress(TargetError):
+            parts += [name] if _no_part(_member(module, name), trusted) is None else []
+    return parts

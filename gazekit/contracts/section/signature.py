@@ -36,7 +36,7 @@ def arguments(make: Callable[..., object]) -> dict[str, Argument]:
 
 
 def returns(make: Callable[..., object]) -> object:
-    """What a call gives: the class itself, or what a function's annotation says (None where it says nothing)."""
+    """What a call gives: the class itself, or what a function's annotation says; None = it says nothing."""
     return make if inspect.isclass(make) else _evaluated(make).get("return")
 
 

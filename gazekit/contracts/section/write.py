@@ -13,7 +13,7 @@ from gazekit.contracts.section.signature import arguments
 def to_section(part: object) -> object:
     """What `build` needs to make an equal part: its target and all its arguments, defaults too.
 
-    An argument is read from the attribute of the same name, so a part keeps what it was given under that name.
+    An argument is read from the attribute of the same name: a part keeps what it was given under that name.
 
     Args:
         part: A part, or a list or mapping of parts, or a plain value.
