@@ -153,7 +153,10 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         batch, units = pixel_values.shape[:2]
         if needed is None:
             needed = torch.ones(batch, units, dtype=torch.bool, device=pixel_values.device)
-        pixels = pixel_values[needed].to(self.projector.first.weight.dtype)
+        weight = self.projector.first.weight
+        if not bool(needed.any()):
+            return weight.new_zeros(batch, units, self.num_visual_tokens, self.config.text_config.hidden_size)
+        pixels = pixel_values[needed].to(weight.dtype)
         grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
         out = grid.new_zeros(batch, units, *grid.shape[1:])
         return out.index_put((needed,), grid)
