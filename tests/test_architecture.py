@@ -33,6 +33,7 @@ LEVELS = {
     "training": 4,
     "testing": 4,
     "recipe": 5,
+    "demo": 5,
     "cli": 6,
     "__main__": 7,
 }
