@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from gazekit.data.digits.datasets import DigitsSample
 
 
+@runtime_checkable
 class ConversationProcessor(Protocol):
     """What turns conversations into a batch: `CambrianProcessor`, or another model's."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -112,7 +113,7 @@ class DigitsData(LightningDataModule):
         return self._loader
 
     def val_dataloader(self) -> DataLoader | list:
-        """The loader of single questions about mosaics of validation scans; none where `validation_size` is 0."""
+        """Single questions about mosaics of validation scans; none where `validation_size` is 0."""
         if self.validation_size == 0:
             return []
         dataset = DigitsDataset(
@@ -125,7 +126,7 @@ class DigitsData(LightningDataModule):
         return DataLoader(dataset, batch_size=self.batch_size, collate_fn=EncodeConversations(self.processor))
 
     def evaluation(self, length: int, *, split: Split = "test", seed: int = 0) -> DigitsEvaluation:
-        """Single questions with their ground truth, about mosaics like those of training but of held-out scans."""
+        """Single questions with their ground truth, about mosaics of held-out scans."""
         return DigitsEvaluation(length=length, split=split, seed=seed, spec=self.mosaic)
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,5 +155,7 @@ class DigitsData(LightningDataModule):
             "seed": self.seed,
             "start": self.start,
             "mosaic": repr(self.mosaic),
-            "questions": repr(self.questions),
+            "questions": repr(self.questions)
+            if is_dataclass(self.questions)
+            else type(self.questions).__name__,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -16,6 +16,7 @@ from gazekit.data.digits.scans import Split
 _ENDLESS = 2**62
 
 
+@runtime_checkable
 class ImageProcessor(Protocol):
     """What turns images into pixel values: an image processor of transformers."""
 
@@ -82,8 +83,8 @@ class DigitsWindows:
         height, width = pixels.shape[-2:]
         if height % rows or width % columns:
             raise ValueError(
-                f"image size must divide into {rows} x {columns} cells, got {height} x {width} px from the image"
-                f" processor; have it make {self.mosaic.height} x {self.mosaic.width} px"
+                f"image size must divide into {rows} x {columns} cells, got {height} x {width} px from the"
+                f" image processor; have it make {self.mosaic.height} x {self.mosaic.width} px"
             )
         axes = {"row": rows, "column": columns}
         windows = rearrange(pixels, "b c (row h) (column w) -> (b row column) c h w", **axes)

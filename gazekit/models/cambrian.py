@@ -190,7 +190,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             visual_embeds: What `embed_units` made of them, instead.
             clip_lengths: Units of each image (1) or video (its frames), 0 = padding; by default all are images.
             labels: Token ids to predict, shifted inside; -100 = not supervised.
-            use_cache: Whether to return a cache; by default outside training.
+            use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
             num_items_in_batch: Supervised tokens of the global batch, which the summed loss is divided by; None = mean.
             gaze_layout: `layout(...).pack()` of the whole prompt; needed where a cache holds what came before.
@@ -205,7 +205,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:
-            use_cache = self.config.text_config.use_cache and not self.training
+            use_cache = self.config.text_config.use_cache and not self.training and labels is None
         if layout is not None:
             layout = layout.extended(stop)
             check_units(layout, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start)
@@ -283,11 +283,12 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.language_model
 
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, Projector):
+        if module is self.projector.first or module is self.projector.second:
             module.reset_parameters()
-        if isinstance(module, ConvCompressor):
-            module.reset_parameters()
+        elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
+            self.compressor.reset_parameters()
+        else:
+            super()._init_weights(module)
 
     def _layout_of(
         self,

@@ -1,6 +1,6 @@
 """What a Cambrian model is made of, as config.json keeps it."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, no_type_check
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -11,6 +11,7 @@ COMPRESSION = {None: 1, "average": 2, "conv2x2": 2}
 RESIZES = ("squash", "pad")
 
 
+@no_type_check
 class CambrianConfig(PreTrainedConfig):
     """A SigLIP tower, a compressor, a projector and a Qwen decoder that may look through gaze.
 

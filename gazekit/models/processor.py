@@ -198,8 +198,8 @@ class CambrianProcessor(ProcessorMixin):
             raise ValueError(f"CambrianProcessor does not take {asked}; it returns padded torch tensors")
 
     def _sample(self, name: str, images: Any, videos: Any, timestamps: Any) -> _Sample:
-        images, videos = list(images or []), list(videos if videos is not None else [])
-        times = [None] * len(videos) if timestamps is None else list(timestamps)
+        images, videos = list(images or []), list(videos or [])
+        times = list(timestamps or [None] * len(videos))
         if len(times) != len(videos):
             raise ValueError(f"timestamps must be given for each of the {len(videos)} videos of {name}, got {len(times)}")
         return _Sample(images=images, videos=videos, timestamps=times, name=name)
@@ -291,22 +291,23 @@ def _per_text(name: str, value: Any, count: int, single: bool) -> list[Any]:
     """One list for each text. Those of a single text need no list around them, nor does its only item."""
     own = {"images": 1, "videos": 2, "timestamps": 2}[name]
     depth = _depth(value)
-    if depth == 0 and (value is None or name != "images"):
-        value, depth = [[]] * count, own + 1
+    if depth < 0:
+        return [[]] * count
     while single and depth <= own:
         value, depth = [value], depth + 1
     if depth != own + 1 or len(value) != count:
         raise ValueError(
-            f"{name} must be given as one list for each of the {count} texts, got {type(value).__name__} of length "
-            f"{len(value) if hasattr(value, '__len__') else 1}; write [[...], [...]], with [] for a text without"
+            f"{name} must be given as one list for each of the {count} texts; "
+            "write [[...], [...]], with [] for a text that shows none"
         )
     return list(value)
 
 
 def _depth(value: Any) -> int:
-    """How deep images, or numbers, lie in lists; an array of frames is a list of them. 0 = there are none."""
+    """How deep images, or numbers, lie in lists; an array of frames is a list of them. -1 = there are none."""
     if isinstance(value, np.ndarray):
         return int(value.ndim == 4)
     if not isinstance(value, (list, tuple)):
-        return 0
-    return 1 + max((_depth(item) for item in value), default=0)
+        return -1 if value is None else 0
+    inner = max((_depth(item) for item in value), default=-1)
+    return inner if inner < 0 else inner + 1

@@ -24,11 +24,6 @@ class Projector(nn.Module):
         self.row = nn.Embedding(grid[0], out_dim) if place_embedding else None
         self.column = nn.Embedding(grid[1], out_dim) if place_embedding else None
 
-    def reset_parameters(self) -> None:
-        """Draws the two linear layers anew, as nn.Linear does."""
-        self.first.reset_parameters()
-        self.second.reset_parameters()
-
     def forward(self, grid: Float[Tensor, "image row column in_dim"]) -> Float[Tensor, "image row column out_dim"]:
         """Embeddings, ready to stand among those of words."""
         out = self.second(self.activation(self.first(grid)))

@@ -95,18 +95,17 @@ class ManyQuestions:
         _check_weights({name: getattr(self, name) for name in ("cell", "where", "count")})
         if not 1 <= self.turns <= _MAX_TURNS:
             raise ValueError(
-                f"turns must be from 1 to {_MAX_TURNS}, got {self.turns}; with more, little is left to ask for"
+                f"turns must be from 1 to {_MAX_TURNS}, got {self.turns}; with more, little is left to ask"
             )
 
     def draw_kinds(self, spec: MosaicSpec, rng: np.random.Generator) -> tuple[QuestionKind, ...]:
         """Draws the kinds of a conversation's questions, in order."""
         (sort,) = _draw(rng, {"rows": self.rows, "columns": self.columns, "mixed": self.mixed}, 1)
-        if sort == "rows":
-            return ("row",) * min(self.turns, spec.rows)
-        if sort == "columns":
-            return ("column",) * min(self.turns, spec.columns)
-        kinds: dict[QuestionKind, float] = {"cell": self.cell, "where": self.where, "count": self.count}
-        return _draw(rng, kinds, self.turns)
+        if sort == "mixed":
+            kinds: dict[QuestionKind, float] = {"cell": self.cell, "where": self.where, "count": self.count}
+            return _draw(rng, kinds, self.turns)
+        line: QuestionKind = "row" if sort == "rows" else "column"
+        return (line,) * min(self.turns, spec.rows if sort == "rows" else spec.columns)
 
 
 def ask(

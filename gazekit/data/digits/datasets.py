@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -20,6 +20,7 @@ from gazekit.data.digits.scans import Split, check_split
 _SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 
+@runtime_checkable
 class QuestionPlan(Protocol):
     """Chooses the kinds of the questions that are asked about a mosaic."""
 

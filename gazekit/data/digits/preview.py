@@ -30,8 +30,7 @@ def preview(
     columns: int = 4,
     seed: int = 0,
 ) -> Image.Image:
-    """Draws evaluation items on one PNG: mosaic, question, answer, the ink of each answer word in a colour of
-    its own.
+    """Draws evaluation items on one PNG: mosaic, question, answer, and each answer word's ink in its colour.
 
     Args:
         path: Where to write it.
