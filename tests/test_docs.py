@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md")),
+]
 
 FENCE = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
@@ -69,7 +73,9 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path):
             exec(compile(padded, str(ROOT / page), "exec"), names)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.mark == "recipe" for b in of(page, "yaml"))])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.mark == "recipe" for b in of(page, "yaml"))]
+)
 def test_the_recipes_of_a_page_pass_the_check(page: str):
     from gazekit.recipe import parse
 
@@ -81,7 +87,12 @@ def test_the_recipes_of_a_page_pass_the_check(page: str):
 def test_blocks_are_found_with_their_marks_and_lines():
     text = "# T\n\n<!-- not run: needs a model -->\n```python\nx\n```\n\n```yaml\na: 1\n```\n"
     first, second = blocks(text)
-    assert (first.language, first.mark, first.code, first.line) == ("python", "not run: needs a model", "x\n", 5)
+    assert (first.language, first.mark, first.code, first.line) == (
+        "python",
+        "not run: needs a model",
+        "x\n",
+        5,
+    )
     assert (second.language, second.mark) == ("yaml", "")
     assert not runs(first)
 
