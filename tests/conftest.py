@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 if os.environ.get("GAZEKIT_TYPECHECK", "1") != "0":
-    install_import_hook("gazekit", "beartype.beartype")
+    # As type checkers have it, an int will do where a float is asked for.
+    install_import_hook("gazekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 torch.set_num_threads(1)
 

@@ -1,10 +1,13 @@
 """What the documentation shows is true: its Python runs, its recipes check, its commands exist, its pages are complete.
 
 Every ``python`` block of a page runs, in order and in one namespace, unless the line above its fence is
-``<!-- not run: REASON -->``. A ``yaml`` block below ``<!-- recipe -->`` must pass ``gazekit check``.
+``<!-- not run: REASON -->``. A block below ``<!-- file: NAME -->`` is written to that file for the blocks after it,
+and a ``yaml`` block below ``<!-- recipe -->`` must pass the check of recipes. Console lines that call gazekit name
+commands that exist.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,25 +38,44 @@ def blocks(text: str) -> Iterator[Block]:
         yield Block(match["language"], match["mark"] or "", match["code"], line)
 
 
-def of(page: str, language: str) -> list[Block]:
-    return [block for block in blocks((ROOT / page).read_text()) if block.language == language]
+def of(page: str, *languages: str) -> list[Block]:
+    return [block for block in blocks((ROOT / page).read_text()) if block.language in languages]
 
 
 def runs(block: Block) -> bool:
-    return not block.mark.startswith("not run")
+    return block.language == "python" and not block.mark.startswith(("not run", "file: "))
 
 
-RUNNING = [page for page in PAGES if any(map(runs, of(page, "python")))]
-
-
-@pytest.mark.parametrize("page", RUNNING)
-def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in, whose modules can be imported and are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs, of(page, "python")))])
+def test_the_python_of_a_page_runs(page: str, workplace: Path):
     names = {"__name__": "documentation"}
-    for block in filter(runs, of(page, "python")):
-        padded = "\n" * (block.line - 1) + block.code
-        exec(compile(padded, str(ROOT / page), "exec"), names)
+    for block in of(page, "python", "yaml", "text"):
+        if block.mark.startswith("file: "):
+            (workplace / block.mark.removeprefix("file: ")).write_text(block.code)
+        elif runs(block):
+            padded = "\n" * (block.line - 1) + block.code
+            exec(compile(padded, str(ROOT / page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(b.mark == "recipe" for b in of(page, "yaml"))])
+def test_the_recipes_of_a_page_pass_the_check(page: str):
+    from gazekit.recipe import parse
+
+    for block in of(page, "yaml"):
+        if block.mark == "recipe":
+            parse(block.code)
 
 
 def test_blocks_are_found_with_their_marks_and_lines():
@@ -67,7 +89,8 @@ def test_blocks_are_found_with_their_marks_and_lines():
 def test_what_does_not_run_says_why():
     for page in PAGES:
         for block in of(page, "python"):
-            assert runs(block) or re.fullmatch(r"not run: \S.*", block.mark), f"{page}:{block.line} gives no reason"
+            reason = re.fullmatch(r"(not run|file): \S.*", block.mark)
+            assert runs(block) or reason, f"{page}:{block.line} gives no reason"
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():

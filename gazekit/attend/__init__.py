@@ -1,1 +1,8 @@
-"""Look: the backends, all of one semantics."""
+"""Look: one softmax over all visible entries, by backends that all mean the same."""
+
+from gazekit.attend.choose import choose, refusals
+from gazekit.attend.gather import GatherBackend
+from gazekit.attend.masked import MaskedBackend
+from gazekit.attend.reference import ReferenceBackend
+
+__all__ = ["GatherBackend", "MaskedBackend", "ReferenceBackend", "choose", "refusals"]

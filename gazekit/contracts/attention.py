@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from gazekit.contracts.look import Selection
@@ -61,11 +61,24 @@ class Plan:
     scale: float
     confined: frozenset[Kind] = frozenset({Kind.CONTEXT})
 
+    @property
+    def routes(self) -> bool:
+        """False = every query sees all that the base rule allows."""
+        return self.selection is not None and self.regions.count > 0 and self.rows.count > 0
 
-def reachable(query: Tokens, key: Tokens, confined: frozenset[Kind]) -> Bool[Tensor, "batch #kv_head query key"]:
-    """The base rule: both real, same document, not later, and the own unit only for confined kinds of queries."""
+    def narrow(self, start: int, stop: int) -> Plan:
+        """The plan of the queries `[start, stop)`; the rows stay as they are."""
+        rows = replace(self.rows, of=self.rows.of[:, start:stop])
+        return replace(self, query=self.query.narrow(start, stop), rows=rows)
+
+
+def reachable(
+    query: Tokens, key: Tokens, confined: frozenset[Kind]
+) -> Bool[Tensor, "batch #kv_head query key"]:
+    """The base rule: both real, same document, not later; for confined kinds of queries the own unit only."""
     q, k = (lambda field: field[..., :, None]), (lambda field: field[..., None, :])
-    base = q(query.valid) & k(key.valid) & (q(query.document) == k(key.document)) & (k(key.order) <= q(query.order))
+    base = (q(query.document) == k(key.document)) & (k(key.order) <= q(query.order))
+    base = base & q(query.valid) & k(key.valid)
     bound = torch.zeros_like(query.valid)
     for kind in confined:
         bound = bound | (query.kind == kind)
@@ -75,36 +88,48 @@ def reachable(query: Tokens, key: Tokens, confined: frozenset[Kind]) -> Bool[Ten
 def visible(plan: Plan, key: Tokens, num_heads: int) -> Bool[Tensor, "batch #head query key"]:
     """What each query of each head may attend to: True = visible.
 
-    `base and (not routes(query) or free(key) or keeps(query, key) or chosen(row, owner) or open(row, owner))`.
-    The head axis is 1 where all heads see the same.
+    `base and (not routes(query) or free(key) or keeps(query, key) or chosen(row, owner) or open(row, owner))`
+    is the rule. The head axis is 1 where all heads see the same.
     """
-    base = reachable(plan.query, key, plan.confined)
-    base = _to_heads(base, num_heads)
-    if plan.selection is None or plan.regions.count == 0 or plan.rows.count == 0:
+    base = to_heads(reachable(plan.query, key, plan.confined), num_heads)
+    if not plan.routes:
         return base
-    owner = _to_heads(key.owner, num_heads)
-    looked = _to_heads(plan.selection.chosen(plan.regions.count), num_heads) | _open(plan)[:, None]
-    free = torch.ones_like(looked[..., :1])
-    looked = torch.cat([looked, free], dim=-1)
-    row = plan.rows.of
-    per_query = looked.gather(2, row.clamp_min(0)[:, None, :, None].expand(-1, looked.shape[1], -1, looked.shape[3]))
-    per_query = per_query | (row < 0)[:, None, :, None]
-    heads = max(per_query.shape[1], owner.shape[1])
-    slot = torch.where(owner >= 0, owner, plan.regions.count)[:, :, None, :]
-    inside = per_query.expand(-1, heads, -1, -1).gather(3, slot.expand(-1, heads, per_query.shape[2], -1))
+    inside = by_owner(in_view(plan), key, num_heads)
     kept = None if plan.keeps is None else plan.keeps(plan.query, key)
     if kept is not None:
-        inside = inside | _to_heads(kept, num_heads)
+        inside = inside | to_heads(kept, num_heads)
     return base & inside
 
 
-def _open(plan: Plan) -> Bool[Tensor, "batch row region"]:
-    """True = the region had begun for the row's document but is not complete for the row: in view up to each query."""
-    same = plan.rows.document[:, :, None] == plan.regions.document[:, None, :]
-    return same & (plan.regions.last[:, None, :] > plan.rows.first[:, :, None])
+def in_view(plan: Plan) -> Bool[Tensor, "batch #any_head query region_or_free"]:
+    """Which regions each query sees up to itself: chosen by its row, or open for it; True = in view.
+
+    A query that does not route sees them all. The last column stands for keys of no region.
+    """
+    assert plan.selection is not None, "a dense plan has every region in view"
+    of, regions = plan.rows.of.clamp_min(0), plan.regions
+    index = plan.selection.index
+    own = Selection(index.gather(2, of[:, None, :, None].expand(-1, index.shape[1], -1, index.shape[3])))
+    first, document = (field.gather(1, of)[:, :, None] for field in (plan.rows.first, plan.rows.document))
+    begun = (document == regions.document[:, None]) & (regions.last[:, None] > first)
+    seen = own.chosen(regions.count) | (begun | (plan.rows.of < 0)[:, :, None])[:, None]
+    return torch.nn.functional.pad(seen, (0, 1), value=True)
 
 
-def _to_heads(field: Tensor, num_heads: int) -> Tensor:
+def by_owner(
+    table: Shaped[Tensor, "batch #any_head query region_or_free"], key: Tokens, num_heads: int
+) -> Shaped[Tensor, "batch #head query key"]:
+    """What `table` says of each key's region, or of no region in its last column."""
+    owner = to_heads(key.owner, num_heads)
+    slot = torch.where(owner >= 0, owner, table.shape[3] - 1)[:, :, None]
+    table = to_heads(table, num_heads)
+    heads = max(table.shape[1], slot.shape[1])
+    return table.expand(-1, heads, -1, -1).gather(3, slot.expand(-1, heads, table.shape[2], -1))
+
+
+def to_heads(
+    field: Shaped[Tensor, "batch #kv_head *rest"], num_heads: int
+) -> Shaped[Tensor, "batch #head *rest"]:
     """Expands a head axis of KV heads to query heads; leaves 1 and full axes alone."""
     if field.shape[1] in (1, num_heads):
         return field

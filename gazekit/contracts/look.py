@@ -72,6 +72,11 @@ class Described:
 
     tensors: Mapping[str, Tensor]
 
+    @property
+    def count(self) -> int:
+        """Length of the region axis."""
+        return next(iter(self.tensors.values())).shape[2]
+
     def where(self, fresh: Bool[Tensor, "batch region"], other: Described) -> Described:
         """This one's regions where `fresh`, the other's elsewhere; the other may know fewer regions."""
         merged = {}

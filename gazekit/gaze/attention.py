@@ -156,6 +156,7 @@ def begin_pass(
         layout=layout.extended(stop),
         declared=layout.length,
         start=start,
+        stop=stop,
         openness=openness,
         memory=memory,
         trace=text_model.__dict__.get("gaze_trace"),

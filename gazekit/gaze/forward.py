@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -29,6 +29,7 @@ from gazekit.gaze.composition import Gaze
 from gazekit.gaze.trace import GazeTrace
 
 
+@runtime_checkable
 class Eviction(Protocol):
     """Decides once which entries of a layer are kept."""
 
@@ -97,9 +98,10 @@ class ForwardPass:
     """One forward through all layers.
 
     Attributes:
-        layout: The layout, with generated text up to the last query.
+        layout: The layout as declared, with generated text up to the last query where that lies beyond.
         declared: Length of the layout without generated text.
         start: Sequence index of the first query.
+        stop: One past that of the last query.
         openness: 1 = dense ... 0 = the target; None = where each composition's schedule ends.
         memory: What each layer keeps between forwards; empty without a region cache.
         trace: Records what was looked at; None = nobody watches.
@@ -112,6 +114,7 @@ class ForwardPass:
     layout: TokenLayout
     declared: int
     start: int
+    stop: int
     openness: float | None
     memory: dict[int, LayerMemory]
     trace: GazeTrace | None
@@ -120,11 +123,6 @@ class ForwardPass:
     selections: dict[int, Selection] = field(default_factory=dict)
     backends: dict[object, Backend] = field(default_factory=dict)
     divisions: dict[object, Division] = field(default_factory=dict)
-
-    @property
-    def stop(self) -> int:
-        """One past the sequence index of the last query."""
-        return self.layout.length
 
     def openness_of(self, gaze: Gaze) -> float:
         """Openness for a composition."""

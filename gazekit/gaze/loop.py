@@ -119,16 +119,18 @@ def _describe(
     """Descriptors of all complete regions; with a memory each is made once, when its last member has come."""
     if gaze.pool is None:
         return None
-    if memory is not None and division.completed is None:
-        return memory.described
+    known = None if memory is None else memory.described
+    regions = division.regions
+    if known is not None and division.completed is None and known.count == regions.count:
+        return known
     seen = replace(look, key=entries.key, value=entries.value)
     with torch.no_grad():
-        described = gaze.pool.describe(seen, division.regions.aligned(entries.tokens.owner[:, 0]))
-    if memory is None:
-        return described
-    if memory.described is not None and division.completed is not None:
-        described = described.where(division.completed, memory.described)
-    memory.described = described
+        described = gaze.pool.describe(seen, regions.aligned(entries.tokens.owner[:, 0]))
+    if known is not None:
+        none = torch.zeros_like(regions.size, dtype=torch.bool)
+        described = described.where(none if division.completed is None else division.completed, known)
+    if memory is not None:
+        memory.described = described
     return described
 
 

@@ -45,7 +45,8 @@ class MeanPooler:
         grouped = rearrange(
             query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=look.group
         )
-        scores = grouped @ mean.transpose(-1, -2)
+        with torch.autocast(mean.device.type, enabled=False):
+            scores = grouped @ mean.transpose(-1, -2)
         return rearrange(
             scores, "batch kv_head (group row) region -> batch (kv_head group) row region", group=look.group
         )

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route.select import Share, check, keep_highest
+from gazekit.route._select import Share, check, keep_highest
 
 _GOLDEN = 0x9E3779B97F4A7C15
 

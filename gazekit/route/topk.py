@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route.select import Share, check, keep_highest, mean_of_groups
+from gazekit.route._select import Share, check, keep_highest, mean_of_groups
 
 
 @dataclass(frozen=True, kw_only=True)

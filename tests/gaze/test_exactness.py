@@ -7,7 +7,7 @@ from transformers.cache_utils import DynamicCache
 
 from gazekit.attend import GatherBackend
 from gazekit.contracts import reachable
-from gazekit.gaze import Gaze, GazeCache, prepare_cache, watch
+from gazekit.gaze import Gaze, GazeCache, begin_pass, prepare_cache, watch
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
 
@@ -163,7 +163,8 @@ def test_gradient_checkpointing_changes_nothing():
     for checkpointing in (False, True):
         model = decoder("qwen3").train()
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         logits = Runner(model, gaze((1, 2, 2), 2)).forward(lay, embeddings)
         logits[lay.tokens.valid[:, 0]].square().mean().backward()
         gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
@@ -199,8 +200,6 @@ def test_the_gather_backend_decodes():
     runner = Runner(decoder("qwen3"), gaze((1, 2, 2), 2, backend="auto"))
     cache = prepare_cache(DynamicCache(), 3)
     runner.forward(lay, prompt(lay), cache=cache)
-    from gazekit.gaze import begin_pass
-
     latest = runner.model.get_input_embeddings()(torch.tensor([[5]]))
     step = begin_pass(runner.model, lay, lay.length, lay.length + 1, past_key_values=cache)
     runner.model(inputs_embeds=latest, past_key_values=cache, gaze_pass=step)

@@ -1,0 +1,89 @@
+"""Reading only what is looked at: the backend for decoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gazekit.attend import _sdpa
+from gazekit.attend._bias import bias_of
+from gazekit.attend._dtype import one_dtype
+from gazekit.contracts import Entries, Plan, complete_regions, in_view
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatherBackend:
+    """Attends to free entries and, for each KV head, the regions that any of its query heads chose.
+
+    For decoding, where one query of each sample routes: what is not chosen is never read. Query heads that
+    share keys and choose apart read the union of their regions, each under a mask of its own.
+    """
+
+    def attend(
+        self, query: Float[Tensor, "batch head query dim"], entries: Entries, plan: Plan
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        """Attention; a query that sees nothing gives zeros."""
+        index = _looked_at(entries, plan)
+        key, value = (_take(field, index) for field in (entries.key, entries.value))
+        query, key, value = one_dtype(query, key, value)
+        if index.shape[2] == 0:
+            return value.new_zeros(*query.shape[:3], value.shape[3])
+        heads, kv_heads = query.shape[1], key.shape[1]
+        bias = bias_of(plan, entries.tokens.take(index), heads, query.dtype)
+        out = _sdpa.attend(
+            _sdpa.fold(query, kv_heads), key, value, _sdpa.fold_bias(bias, heads, kv_heads), plan.scale
+        )
+        return _sdpa.unfold(out, heads)
+
+    def refuses(self, entries: Entries, plan: Plan) -> str | None:
+        """Whatever is not one routing query per sample over regions that lie contiguously."""
+        if plan.query.length != 1:
+            return f"it decodes one query per sample, and there are {plan.query.length}"
+        if not plan.routes:
+            return "nothing is routed, so every entry is looked at"
+        if entries.begin is None or entries.count is None or entries.free is None:
+            return "the entries do not say where each region begins and how long it is"
+        if bool(((plan.rows.of < 0) & plan.query.valid[:, 0]).any()):
+            return "a query does not route, so it looks at every entry"
+        if plan.keeps is not None and plan.keeps(plan.query, entries.tokens) is not None:
+            return "a rule keeps entries in view that the selection does not name"
+        begun = (plan.rows.document[:, :, None] == plan.regions.document[:, None]) & plan.rows.valid[
+            :, :, None
+        ]
+        if bool((begun & ~complete_regions(plan.rows, plan.regions)).any()):
+            return "a region is not complete yet, so its members lie apart"
+        return None
+
+
+def _looked_at(entries: Entries, plan: Plan) -> Int[Tensor, "batch kv_head index"]:
+    """Entries that any head of a KV head may look at: of regions in view, then the free ones; -1 = none."""
+    assert entries.begin is not None, "see refuses"
+    assert entries.count is not None, "see refuses"
+    assert entries.free is not None, "see refuses"
+    batch, kv_heads, length = entries.key.shape[:3]
+    regions = plan.regions.count
+    seen = in_view(plan)[:, :, 0, :regions] & (plan.rows.of >= 0)[:, :, None]
+    if seen.shape[1] > kv_heads:
+        seen = seen.unflatten(1, (kv_heads, -1)).any(dim=2)
+    count, begin = (
+        field.expand(batch, kv_heads, -1)[:, :, :regions] for field in (entries.count, entries.begin)
+    )
+    ends = (count * seen).cumsum(dim=2)
+    lengths = ends[:, :, -1:]
+    slot = torch.arange(int(lengths.max()), device=ends.device).expand(batch, kv_heads, -1)
+    region = torch.searchsorted(ends, slot.contiguous(), right=True).clamp_max(regions - 1)
+    index = begin.gather(2, region) + slot - (ends - count * seen).gather(2, region)
+    free = torch.arange(entries.free, length, device=ends.device).expand(batch, kv_heads, -1)
+    return torch.cat([index.masked_fill(slot >= lengths, -1), free], dim=2)
+
+
+def _take(
+    field: Float[Tensor, "batch kv_head entry dim"], index: Int[Tensor, "batch kv_head index"]
+) -> Float[Tensor, "batch kv_head index dim"]:
+    """The rows at `index`, zeros where it is -1; no other row is copied."""
+    batch, heads = (torch.arange(size, device=index.device) for size in index.shape[:2])
+    taken = field[batch[:, None, None], heads[None, :, None], index.clamp_min(0)]
+    return taken.masked_fill(index[..., None] < 0, 0.0)

@@ -1,0 +1,125 @@
+"""What each command does. Rooms are loaded when a command needs them, so that help and errors are quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from gazekit.cli.output import print_facts, print_faults
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Trains, compares and shows the small Cambrian."""
+    import_module("gazekit.demo").run(
+        out=arguments.out,
+        seed=arguments.seed,
+        quick=arguments.quick,
+        device=_device(arguments),
+        resume=arguments.resume,
+    )
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Trains what a recipe describes."""
+    from gazekit.recipe import load
+
+    recipe = load(arguments.recipe, arguments.overrides)
+    import_module("gazekit.recipe.train").train(
+        recipe,
+        out=arguments.out or Path("runs") / recipe.name,
+        device=_device(arguments),
+        resume=arguments.resume,
+    )
+    return 0
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Prints a model's answer."""
+    model = _folder(arguments.model)
+    for image in arguments.image:
+        if not image.is_file():
+            raise FileNotFoundError(f"there is no image {image}")
+    answer = import_module("gazekit.models").generate(
+        model,
+        images=arguments.image,
+        ask=arguments.ask,
+        max_new_tokens=arguments.max_new_tokens,
+        device=_device(arguments),
+        imports=arguments.imports,
+    )
+    sys.stdout.write(f"{answer}\n")
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measures a model and prints what came out."""
+    model = _folder(arguments.model)
+    results = import_module("gazekit.evaluate").run(
+        model,
+        benchmarks=arguments.benchmarks,
+        systems=arguments.systems,
+        limit=arguments.limit,
+        device=_device(arguments),
+        imports=arguments.imports,
+    )
+    for title, figures in results.items():
+        print_facts(title, {name: f"{figure:.4g}" for name, figure in figures.items()})
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Lists the faults of a recipe."""
+    from gazekit.recipe import check as faults_of
+
+    faults = faults_of(arguments.recipe, arguments.overrides)
+    if faults:
+        print_faults(faults)
+        return 1
+    sys.stdout.write(f"{arguments.recipe}: no faults\n")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Prints a recipe as it was resolved."""
+    from gazekit.recipe import load
+    from gazekit.recipe import show as text_of
+
+    sys.stdout.write(text_of(load(arguments.recipe, arguments.overrides)))
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Prints what is here and what is not."""
+    from gazekit.cli.doctor import examine
+
+    for title, facts in examine().items():
+        print_facts(title, facts)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": demo,
+    "train": train,
+    "generate": generate,
+    "evaluate": evaluate,
+    "check": check,
+    "show": show,
+    "doctor": doctor,
+}
+"""By name, in the order in which help lists them."""
+
+
+def _device(arguments: argparse.Namespace) -> str:
+    from gazekit.contracts.device import choose_device
+
+    return choose_device(arguments.device)
+
+
+def _folder(model: Path) -> Path:
+    if not (model / "config.json").is_file():
+        raise FileNotFoundError(f"{model} is no saved model: it has no config.json")
+    return model

@@ -1,0 +1,79 @@
+"""What the terminal shows: faults as a table, an error as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gazekit.contracts.section import Fault
+
+
+def print_error(error: Exception | str) -> None:
+    """One line on stderr; several faults of a section as a table below it."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    faults = getattr(error, "faults", ())
+    console.print("[bold red]error:[/]", end=" ")
+    if len(faults) > 1:
+        console.print(f"{len(faults)} faults", markup=False)
+        print_faults(faults, stderr=True)
+    else:
+        console.print(str(faults[0]) if faults else _say(error), markup=False)
+
+
+def _say(error: Exception | str) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        name = (error.name or "").split(".")[0]
+        extra = EXTRAS.get(name)
+        return f"this needs {name}: pip install " + (f"'gazekit[{extra}]'" if extra else name)
+    return " ".join(str(error).split())
+
+
+EXTRAS: Mapping[str, str] = {
+    "sklearn": "demo",
+    "matplotlib": "demo",
+    "tensorboard": "demo",
+    "hypothesis": "testing",
+    "av": "video",
+    "peft": "lora",
+    "triton": "triton",
+    "xformers": "xformers",
+    "wandb": "logging",
+}
+"""Optional packages by the name they are imported under, and the extra of gazekit that installs each."""
+
+
+def print_faults(faults: Iterable[Fault], *, stderr: bool = False) -> None:
+    """A table of faults: where, what is wrong, what was probably meant."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("where", style="cyan", overflow="fold")
+    table.add_column("what is wrong", overflow="fold")
+    table.add_column("did you mean", style="green", overflow="fold")
+    for fault in faults:
+        table.add_row(*map(_literal, (fault.path or "(recipe)", fault.problem, fault.nearest or "")))
+    Console(stderr=stderr, highlight=False).print(table)
+
+
+def print_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Names and what there is to say of each, in two columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for name, fact in facts.items():
+        table.add_row(_literal(f"  {name}"), _literal(fact))
+    console = Console(highlight=False)
+    console.print(title, style="bold", markup=False)
+    console.print(table)
+
+
+def _literal(text: str) -> str:
+    """Text whose square brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,159 @@
+"""Which commands there are and what each takes. Nothing here is loaded but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import gazekit
+
+_OVERRIDES = """
+overrides:
+  path=value each, the value in YAML. A new _target_ replaces the part.
+    gaze.route.k=8
+    training.stages.0.steps=100
+    gaze.route._target_=gazekit.route.RandomRouter
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="gazekit", description=gazekit.__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gazekit {gazekit.__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_train(commands)
+    _add_generate(commands)
+    _add_evaluate(commands)
+    _add_check(commands)
+    _add_show(commands)
+    _add(commands, "doctor", "say what is installed, which devices and backends can be used, and why not")
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction, name: str, what: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    demo = _add(
+        commands,
+        "demo",
+        "train a small Cambrian with gaze and a dense one, compare them and show where gaze looks",
+        "example:\n  gazekit demo --out demo\n",
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder of the results (default: demo)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    demo.add_argument("--quick", action="store_true", help="about one minute, with no promise of quality")
+    _add_device(demo)
+    _add_resume(demo)
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    train = _add(commands, "train", "train what a recipe describes", _OVERRIDES)
+    _add_recipe(train)
+    train.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the recipe>)")
+    _add_device(train)
+    _add_resume(train)
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
+    generate = _add(
+        commands,
+        "generate",
+        "answer a question about images",
+        'example:\n  gazekit generate demo/model --image X.png --ask "read row 2"\n',
+    )
+    _add_model(generate)
+    generate.add_argument(
+        "--image", type=Path, action="append", default=[], metavar="FILE", help="an image; may be repeated"
+    )
+    generate.add_argument("--ask", required=True, metavar="TEXT", help="the question")
+    generate.add_argument("--max-new-tokens", type=_positive, default=64, metavar="N", help="(default: 64)")
+    _add_device(generate)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = _add(
+        commands,
+        "evaluate",
+        "measure a model on benchmarks",
+        "example:\n  gazekit evaluate demo/model --benchmarks digits --limit 200\n",
+    )
+    _add_model(evaluate)
+    evaluate.add_argument(
+        "--benchmarks", nargs="+", default=["digits"], metavar="NAME", help="(default: digits)"
+    )
+    evaluate.add_argument(
+        "--limit", type=_positive, metavar="N", help="samples of each benchmark (default: all)"
+    )
+    evaluate.add_argument(
+        "--systems", nargs="+", default=["gaze"], metavar="NAME", help="what is compared (default: gaze)"
+    )
+    _add_device(evaluate)
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    check = _add(
+        commands, "check", "say everything that is wrong with a recipe; nothing is built", _OVERRIDES
+    )
+    _add_recipe(check)
+
+
+def _add_show(commands: argparse._SubParsersAction) -> None:
+    show = _add(commands, "show", "print what a recipe comes to with its bases and overrides", _OVERRIDES)
+    _add_recipe(show)
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a name (tiny) or a path (my.yaml)")
+    parser.add_argument("overrides", metavar="PATH=VALUE", nargs="*", help="changes to the recipe")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a saved model")
+    parser.add_argument(
+        "--imports",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules or .py files of your own that the model's gaze may name",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto (CUDA, MPS, CPU), cpu, mps, cuda or cuda:<number> (default: auto)",
+    )
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--resume",
+        dest="resume",
+        action="store_true",
+        default=True,
+        help="go on where an earlier run in the same folder stopped (default)",
+    )
+    choice.add_argument("--fresh", dest="resume", action="store_false", help="start from nothing")
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,161 @@
+"""The digits set for a Lightning Trainer, with a place in the epoch that survives an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from gazekit.data.batches import ConversationProcessor, EncodeConversations
+from gazekit.data.digits.conversations import ManyQuestions, SingleQuestion
+from gazekit.data.digits.datasets import DigitsDataset, DigitsEvaluation, QuestionPlan
+from gazekit.data.digits.mosaics import MosaicSpec
+from gazekit.data.digits.scans import Split
+
+_VALIDATION_SEED = 0
+
+
+class DigitsData(LightningDataModule):
+    """Conversations about mosaics of digits, encoded for a model.
+
+    Training draws from the training scans, several questions a mosaic; validation asks single questions about
+    mosaics of the validation scans, the same in every run. Batches hold what the processor makes: input_ids,
+    attention_mask, labels, pixel_values and clip_lengths.
+
+    An interrupted epoch resumes with the very batch that came next. The place is saved with the data module
+    and handed to the loader as it is built, that is, before anything can ask for its length, which makes
+    Lightning forget the place that it saves by itself (`trainer.estimated_stepping_batches`, Lightning issue
+    20550).
+
+    Args:
+        processor: Turns conversations into tensors.
+        mosaic: How mosaics look.
+        questions: Which questions training asks.
+        batch_size: Conversations of a batch.
+        num_steps: Training batches, all in one epoch.
+        seed: Seed of the training samples.
+        start: Index of the first training sample, so that a second stage goes on where the first has stopped.
+        validation_size: Validation conversations; 0 = no validation.
+        num_workers: Processes that prepare batches; 0 = the training process.
+
+    Raises:
+        ValueError: If a count is out of range.
+
+    Example:
+        >>> data = DigitsData(processor, batch_size=32, num_steps=700)  # doctest: +SKIP
+        >>> Trainer(max_steps=700).fit(CambrianModule(model, stage), data)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        processor: ConversationProcessor,
+        *,
+        mosaic: MosaicSpec | None = None,
+        questions: QuestionPlan | None = None,
+        batch_size: int = 32,
+        num_steps: int = 1000,
+        seed: int = 0,
+        start: int = 0,
+        validation_size: int = 256,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        least = {
+            "batch_size": 1,
+            "num_steps": 1,
+            "seed": 0,
+            "start": 0,
+            "validation_size": 0,
+            "num_workers": 0,
+        }
+        given = (batch_size, num_steps, seed, start, validation_size, num_workers)
+        for (name, bound), value in zip(least.items(), given, strict=True):
+            if value < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {value}; raise it")
+        self.processor = processor
+        self.mosaic = mosaic or MosaicSpec()
+        self.questions = questions or ManyQuestions()
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.seed = seed
+        self.start = start
+        self.validation_size = validation_size
+        self.num_workers = num_workers
+        self._loader: StatefulDataLoader | None = None
+        self._place: dict[str, Any] | None = None
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """The training loader, at the place that a checkpoint has left it.
+
+        It goes through the samples in order; shuffling would add nothing, since every index is a draw of its
+        own.
+        """
+        dataset = DigitsDataset(
+            split="train",
+            plan=self.questions,
+            length=self.num_steps * self.batch_size,
+            seed=self.seed,
+            start=self.start,
+            spec=self.mosaic,
+        )
+        self._loader = StatefulDataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            collate_fn=EncodeConversations(self.processor),
+            num_workers=self.num_workers,
+        )
+        if self._place is not None:
+            self._loader.load_state_dict(self._place)
+            self._place = None
+        return self._loader
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Single questions about mosaics of validation scans; none where `validation_size` is 0."""
+        if self.validation_size == 0:
+            return []
+        dataset = DigitsDataset(
+            split="validation",
+            plan=SingleQuestion(),
+            length=self.validation_size,
+            seed=_VALIDATION_SEED,
+            spec=self.mosaic,
+        )
+        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=EncodeConversations(self.processor))
+
+    def evaluation(self, length: int, *, split: Split = "test", seed: int = 0) -> DigitsEvaluation:
+        """Single questions with their ground truth, about mosaics of held-out scans."""
+        return DigitsEvaluation(length=length, split=split, seed=seed, spec=self.mosaic)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch, and what must be the same for it to mean the same."""
+        place = self._place if self._loader is None else self._loader.state_dict()
+        return {**self._identity(), "place": place}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the place from a checkpoint.
+
+        Raises:
+            ValueError: If the batches of the checkpoint's run are not the ones that this module would give.
+        """
+        for name, value in self._identity().items():
+            if state_dict[name] != value:
+                raise ValueError(
+                    f"{name} must be that of the run to resume ({state_dict[name]}), got {value};"
+                    " start a new run to change it"
+                )
+        self._place = state_dict["place"]
+        self._loader = None
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "start": self.start,
+            "mosaic": repr(self.mosaic),
+            "questions": repr(self.questions)
+            if is_dataclass(self.questions)
+            else type(self.questions).__name__,
+        }

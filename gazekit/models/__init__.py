@@ -1,0 +1,26 @@
+"""Cambrian models (level 3): tower, compressor, projector, splice, the model and its processor."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+
+from gazekit.models.answer import generate, pick_device
+from gazekit.models.cambrian import CambrianForConditionalGeneration
+from gazekit.models.compressor import AverageCompressor, ConvCompressor
+from gazekit.models.config import CambrianConfig
+from gazekit.models.layout import UnitForm, layout_from_ids
+from gazekit.models.processor import CambrianProcessor
+from gazekit.models.projector import Projector
+from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
+from gazekit.models.splice import extract, splice, units_in
+from gazekit.models.tokens import add_tokens, token_ids
+from gazekit.models.tower import VisionTower
+
+AutoConfig.register(CambrianConfig.model_type, CambrianConfig)
+AutoModel.register(CambrianConfig, CambrianForConditionalGeneration)
+AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGeneration)
+AutoProcessor.register(CambrianConfig, CambrianProcessor)
+
+__all__ = [
+    "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
+    "ConvCompressor", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower", "add_tokens",
+    "extract", "generate", "layout_from_ids", "pick_device", "splice", "token_ids", "units_in",
+]  # fmt: skip

@@ -1,0 +1,348 @@
+"""The Cambrian model: a vision tower, a projector and a decoder that looks where it needs to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
+
+from gazekit.contracts import TokenLayout
+from gazekit.gaze import Gaze, begin_pass, prepare_cache
+from gazekit.models.compressor import ConvCompressor, build_compressor
+from gazekit.models.config import CambrianConfig
+from gazekit.models.gaze import Section, compose, describe, fit
+from gazekit.models.layout import UnitForm, layout_from_ids
+from gazekit.models.projector import Projector
+from gazekit.models.splice import check_units, splice, units_in
+from gazekit.models.tower import VisionTower
+
+_log = logging.getLogger(__name__)
+
+
+class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """A multimodal LLM of the Cambrian kind, dense or with gaze.
+
+    Args:
+        config: What it is made of; its `gaze` section is built and installed.
+        imports: Modules beside gazekit that the section may name (a router of one's own).
+
+    Attributes:
+        tower: Pixels to features.
+        compressor: Fewer features, or as many.
+        projector: Features to embeddings, with their places where the config says so.
+        context: The learned context tokens of a unit, or None.
+        language_model: A stock decoder.
+        lm_head: Its output layer.
+    """
+
+    config: CambrianConfig
+    config_class = CambrianConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    input_modalities = ("image", "video", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["Qwen3DecoderLayer", "Qwen2DecoderLayer", "SiglipEncoderLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
+
+    def __init__(self, config: CambrianConfig, imports: Iterable[str] = ()):
+        super().__init__(config)
+        gazes = compose(config.gaze, imports)
+        vision, text = config.vision_config, config.text_config
+        self.tower = VisionTower(config)
+        self.compressor = build_compressor(config.compressor, vision.hidden_size)
+        self.projector = Projector(
+            in_dim=vision.hidden_size,
+            out_dim=text.hidden_size,
+            grid=config.grid,
+            place_embedding=config.place_embedding,
+        )
+        self.context = nn.Embedding(config.num_context, text.hidden_size) if config.num_context else None
+        self.language_model = AutoModel.from_config(text)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self._gazes = gazes
+        self._said_dense = False
+        fit(self.language_model, gazes)
+        self.post_init()
+
+    @property
+    def num_visual_tokens(self) -> int:
+        """Visual tokens of a unit."""
+        return self.config.num_visual
+
+    @property
+    def gaze(self) -> Gaze | Sequence[Gaze] | None:
+        """The composition, several where they cycle over the layers, None where attention is dense."""
+        return self._gazes if len(self._gazes) > 1 else next(iter(self._gazes), None)
+
+    def set_gaze(self, gaze: Gaze | Sequence[Gaze] | Section | None, imports: Iterable[str] = ()) -> None:
+        """Looks another way from now on; what config.json will say changes too.
+
+        Context tokens that the new composition adds are drawn anew, those that it has no more are dropped.
+
+        Args:
+            gaze: A composition, several that cycle over the layers, a section of a recipe, or None = dense.
+            imports: Modules beside gazekit that a section may name.
+        """
+        whole = gaze if isinstance(gaze, Gaze) else (list(gaze) if isinstance(gaze, Sequence) else None)
+        objects = isinstance(gaze, Gaze) or (bool(whole) and all(isinstance(one, Gaze) for one in whole))
+        section = describe(gaze) if objects else gaze
+        gazes = compose(section, imports)
+        self.config.gaze, self._gazes = section, gazes
+        fit(self.language_model, gazes)
+        count = self.config.num_context
+        if count != (0 if self.context is None else self.context.num_embeddings):
+            width = self.language_model.embed_tokens.weight
+            self.context = nn.Embedding(count, width.shape[1]).to(width) if count else None
+            if self.context is not None:
+                self._init_weights(self.context)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Every parameter once, by the part that it belongs to: what learning rates are set for."""
+        modules = {
+            "tower": [self.tower],
+            "compressor": [self.compressor],
+            "projector": [self.projector],
+            "context": [] if self.context is None else [self.context],
+            "language": [self.language_model, self.lm_head],
+        }
+        return {
+            name: list({id(p): p for module in group for p in module.parameters()}.values())
+            for name, group in modules.items()
+        }
+
+    def layout(
+        self,
+        input_ids: Int[Tensor, "batch token"],
+        attention_mask: Tensor | None = None,
+        clip_lengths: Int[Tensor, "batch clip"] | None = None,
+    ) -> TokenLayout:
+        """The layout of a whole prompt; `pack()` of it is what `forward` takes as `gaze_layout`.
+
+        Raises:
+            ValueError: Placeholders do not match the images and frames.
+        """
+        config = self.config
+        form = UnitForm(
+            rows=config.grid[0],
+            columns=config.grid[1],
+            num_context=config.num_context,
+            visual_ids=(config.image_token_id, config.video_token_id),
+            context_id=config.context_token_id,
+        )
+        return layout_from_ids(input_ids, form, attention_mask=attention_mask, clip_lengths=clip_lengths)
+
+    def embed_units(
+        self,
+        pixel_values: Float[Tensor, "batch unit 3 height width"],
+        needed: Bool[Tensor, "batch unit"] | None = None,
+    ) -> Float[Tensor, "batch unit visual width"]:
+        """Embeddings of images and frames; those not `needed` (padding, say) are not encoded and stay zero."""
+        batch, units = pixel_values.shape[:2]
+        if needed is None:
+            needed = torch.ones(batch, units, dtype=torch.bool, device=pixel_values.device)
+        pixels = pixel_values[needed].to(self.projector.first.weight.dtype)
+        grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
+        out = grid.new_zeros(batch, units, *grid.shape[1:])
+        return out.index_put((needed,), grid)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch window"] | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Int[Tensor, "#batch window"] | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Float[Tensor, "batch window width"] | None = None,
+        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
+        visual_embeds: Float[Tensor, "batch unit visual width"] | None = None,
+        clip_lengths: Int[Tensor, "batch clip"] | None = None,
+        labels: Int[Tensor, "batch window"] | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: int | Tensor | None = None,
+        gaze_layout: Int[Tensor, "batch token field"] | None = None,
+        gaze_openness: float | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits, and the loss where labels are given.
+
+        Args:
+            input_ids: The prompt with its placeholders expanded, or the piece of it that follows the cache.
+            attention_mask: 1 = real, 0 = padding, for the prompt up to the end of this piece.
+            position_ids: Positions of this piece; by default real tokens are counted from 0.
+            past_key_values: What came before.
+            inputs_embeds: Instead of `input_ids`; embeddings of units still go in at the placeholders of `gaze_layout`.
+            pixel_values: Every unit of the whole prompt, padded to the fullest sample; only those with tokens in this
+                piece are encoded.
+            visual_embeds: What `embed_units` made of them, instead.
+            clip_lengths: Units of each image (1) or video (its frames), 0 = padding; by default all are images.
+            labels: Token ids to predict, shifted inside; -100 = not supervised.
+            use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
+            logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
+            num_items_in_batch: Supervised tokens of the global batch, which the summed loss is divided by; None = mean.
+            gaze_layout: `layout(...).pack()` of the whole prompt; needed where a cache holds what came before.
+            gaze_openness: 1 = dense ... 0 = the target; None = where the schedule ends.
+            **kwargs: For the decoder (`output_hidden_states` and the like).
+
+        Raises:
+            ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
+        """
+        start = 0 if past_key_values is None else past_key_values.get_seq_length()
+        layout = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
+        embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        stop = start + embeds.shape[1]
+        if use_cache is None:
+            use_cache = self.config.text_config.use_cache and not self.training and labels is None
+        if layout is not None:
+            layout = layout.extended(stop)
+            check_units(layout, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start)
+            embeds = self._splice(embeds, layout, start, pixel_values, visual_embeds)
+            if position_ids is None:
+                position_ids = layout.tokens.order[:, 0, start:stop].clamp_min(0)
+            if attention_mask is None and not layout.tokens.valid.all():
+                attention_mask = layout.tokens.valid[:, 0, :stop]
+        if self._gazes:
+            past_key_values = prepare_cache(past_key_values, len(self.language_model.layers)) if use_cache else None
+            kwargs["gaze_pass"] = begin_pass(
+                self.language_model, layout, start, stop, past_key_values=past_key_values, openness=gaze_openness
+            )
+        outputs = self.language_model(
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, keep])
+        loss = None
+        if labels is not None:
+            size = self.config.text_config.vocab_size
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=size, num_items_in_batch=num_items_in_batch
+            )
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @torch.no_grad()
+    def generate(self, inputs: Int[Tensor, "batch token"] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """`GenerationMixin.generate`: any strategy, any padding on the left, any number of images in each sample.
+
+        The layout is read off the whole prompt here and every image is encoded once, before beams are spread out.
+        To go on with a kept cache, pass the ids, the mask and the images of the whole conversation so far.
+
+        Raises:
+            ValueError: Placeholders and images do not match, or only a piece of the prompt was given.
+        """
+        if not self._gazes and not self._said_dense:
+            self._said_dense = True
+            _log.warning("this model has no gaze section: every token attends to all that precede it (dense)")
+        input_ids = kwargs.get("input_ids", inputs)
+        if input_ids is not None:
+            kwargs["attention_mask"] = self._mask(input_ids, kwargs.get("attention_mask"))
+            self._prepare_units(input_ids, kwargs)
+        return super().generate(inputs, *args, **kwargs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The decoder's."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the decoder's."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output layer."""
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replaces the output layer."""
+        self.lm_head = new_embeddings
+
+    def get_decoder(self) -> nn.Module:
+        """The language model."""
+        return self.language_model
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if module is self.projector.first or module is self.projector.second:
+            module.reset_parameters()
+        elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
+            self.compressor.reset_parameters()
+        else:
+            super()._init_weights(module)
+
+    def _layout_of(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        clip_lengths: Tensor | None,
+        gaze_layout: Tensor | None,
+        start: int,
+    ) -> TokenLayout | None:
+        """The declared layout, else the one that a whole prompt has; None for a dense model that goes on with text."""
+        if gaze_layout is not None:
+            return TokenLayout.unpack(gaze_layout)
+        if start == 0 and input_ids is not None:
+            return self.layout(input_ids, attention_mask, clip_lengths)
+        if self._gazes:
+            raise ValueError(
+                "gaze_layout must be given where the ids are only a piece of the prompt, got none; "
+                "pass model.layout(input_ids, attention_mask, clip_lengths).pack() of the whole prompt"
+            )
+        return None
+
+    def _splice(
+        self,
+        embeds: Tensor,
+        layout: TokenLayout,
+        start: int,
+        pixel_values: Tensor | None,
+        visual_embeds: Tensor | None,
+    ) -> Tensor:
+        if visual_embeds is None and pixel_values is not None:
+            needed = units_in(layout, start, start + embeds.shape[1])
+            visual_embeds = self.embed_units(pixel_values, needed) if bool(needed.any()) else None
+        context = None if self.context is None else self.context.weight
+        return splice(
+            embeds, layout, start=start, columns=self.config.grid[1], visual=visual_embeds, context=context
+        )
+
+    def _mask(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """The mask given, else one that hides the padding ids in front."""
+        if attention_mask is not None:
+            return attention_mask
+        pad = self.generation_config.pad_token_id
+        real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
+        return (real.cumsum(-1) > 0).long()
+
+    def _prepare_units(self, input_ids: Tensor, kwargs: dict[str, Any]) -> None:
+        """Puts the layout and the units' embeddings among generate's arguments, in place of pixels."""
+        pixels, clips = kwargs.pop("pixel_values", None), kwargs.get("clip_lengths")
+        cache = kwargs.get("past_key_values")
+        start = 0 if cache is None else cache.get_seq_length()
+        if kwargs.get("gaze_layout") is None:
+            kwargs["gaze_layout"] = self.layout(input_ids, kwargs["attention_mask"], clips).pack()
+        layout = TokenLayout.unpack(kwargs["gaze_layout"])
+        given = pixels if kwargs.get("visual_embeds") is None else kwargs["visual_embeds"]
+        check_units(layout, given, clips, start)
+        if pixels is not None:
+            kwargs["visual_embeds"] = self.embed_units(pixels, units_in(layout, start, layout.length))

@@ -1,0 +1,140 @@
+"""What a Cambrian model is made of, as config.json keeps it."""
+
+from typing import Any, ClassVar, no_type_check
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from gazekit.models.gaze import num_context
+
+COMPRESSION = {None: 1, "average": 2, "conv2x2": 2}
+RESIZES = ("squash", "pad")
+
+
+@no_type_check
+class CambrianConfig(PreTrainedConfig):
+    """A SigLIP tower, a compressor, a projector and a Qwen decoder that may look through gaze.
+
+    Attributes:
+        text_config: Any Qwen3 or Qwen2 text config.
+        vision_config: A SigLIP vision config; its pooling head is left out.
+        gaze: The composition as a recipe writes it, one section or a list that cycles over the layers; None = dense.
+        vision_layer: Which features of the tower: "last" = after the final norm; -1, -2, ... = the output of the
+            last, penultimate, ... block without the norm (Cambrian-S takes -2).
+        image_size: Height and width of what an image is resized to, in pixels, one number for a square;
+            None = the tower's own size times `image_tiles`.
+        image_tiles: Rows and columns of tiles that an image is cut into. The tower sees each by itself, and the
+            tokens are laid back on one grid.
+        resize: How an image gets that shape: "squash" changes its proportions, "pad" adds borders.
+        compressor: None, "average" (2 x 2 mean) or "conv2x2" (learned, starts as that mean): four tokens become one.
+        place_embedding: Whether learned row and column embeddings are added after the projector.
+        image_token_id: Placeholder of an image's tokens.
+        video_token_id: Placeholder of a video frame's tokens.
+        context_token_id: Placeholder of a unit's context tokens.
+        pad_token_id: What batches are padded with.
+        eos_token_id: What ends an answer.
+
+    Raises:
+        ValueError: The tower's grid does not fit the image, tiles or compressor; a token is outside the vocabulary;
+            a name is not known.
+    """
+
+    model_type: ClassVar[str] = "gazekit_cambrian"
+    sub_configs_defaults: ClassVar[dict] = {
+        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="siglip_vision_model"),
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3"),
+    }
+
+    text_config: dict | PreTrainedConfig | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    gaze: dict | list | None = None
+    vision_layer: int | str = -2
+    image_size: int | list | tuple | None = None
+    image_tiles: list | tuple = (1, 1)
+    resize: str = "squash"
+    compressor: str | None = None
+    place_embedding: bool = False
+    image_token_id: int = 151655
+    video_token_id: int = 151656
+    context_token_id: int = 151669
+    pad_token_id: int | None = None
+    eos_token_id: int | list | None = None
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any):
+        super().__post_init__(**kwargs)
+        self.vision_config.vision_use_head = False
+        self.tie_word_embeddings = self.text_config.tie_word_embeddings
+        self.image_tiles = _pair("image_tiles", self.image_tiles)
+        own = [self.vision_config.image_size * tiles for tiles in self.image_tiles]
+        self.image_size = own if self.image_size is None else _pair("image_size", self.image_size)
+        self._check_names()
+        self._check_grid()
+        self._check_tokens()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of visual tokens of a unit, as the decoder sees them."""
+        step = self.vision_config.patch_size * COMPRESSION[self.compressor]
+        return self.image_size[0] // step, self.image_size[1] // step
+
+    @property
+    def num_visual(self) -> int:
+        """Visual tokens of a unit."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def num_context(self) -> int:
+        """Context tokens of a unit, as the gaze section has them."""
+        return num_context(self.gaze)
+
+    def _check_names(self) -> None:
+        if self.compressor not in COMPRESSION:
+            raise ValueError(f"compressor must be one of {', '.join(map(repr, COMPRESSION))}, got {self.compressor!r}")
+        if self.resize not in RESIZES:
+            raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {self.resize!r}")
+        layers = self.vision_config.num_hidden_layers
+        fits = self.vision_layer == "last" or (
+            isinstance(self.vision_layer, int) and -layers <= self.vision_layer <= -1
+        )
+        if not fits:
+            raise ValueError(
+                f'vision_layer must be "last" or between {-layers} and -1 (the tower has {layers} blocks), '
+                f"got {self.vision_layer!r}"
+            )
+
+    def _check_grid(self) -> None:
+        patch = self.vision_config.patch_size
+        for side, pixels, tiles in zip(("height", "width"), self.image_size, self.image_tiles, strict=True):
+            if pixels % (tiles * patch):
+                raise ValueError(
+                    f"image_size must divide into tiles of whole patches, got {side} {pixels} for {tiles} tiles and "
+                    f"patches of {patch}; take a multiple of {tiles * patch}"
+                )
+            if pixels // patch % COMPRESSION[self.compressor]:
+                raise ValueError(
+                    f"compressor {self.compressor!r} joins 2 x 2 tokens, got {pixels // patch} of them along the "
+                    f"{side}; use an image_size of an even number of patches, or compressor=None"
+                )
+
+    def _check_tokens(self) -> None:
+        size = self.text_config.vocab_size
+        for name in ("image_token_id", "video_token_id", "context_token_id"):
+            if not 0 <= getattr(self, name) < size:
+                raise ValueError(
+                    f"{name} must be in the vocabulary of {size} tokens, got {getattr(self, name)}; pass "
+                    "**token_ids(tokenizer) and a text_config whose vocab_size holds the tokenizer's tokens"
+                )
+        if len({self.image_token_id, self.video_token_id, self.context_token_id}) < 3:
+            raise ValueError(
+                f"image_token_id, video_token_id and context_token_id must differ, got {self.image_token_id}, "
+                f"{self.video_token_id} and {self.context_token_id}"
+            )
+
+
+def _pair(name: str, value: Any) -> list[int]:
+    """Two positive integers, from one or two."""
+    pair = [value, value] if isinstance(value, int) else list(value)
+    if len(pair) != 2 or not all(isinstance(item, int) and item > 0 for item in pair):
+        raise ValueError(f"{name} must be one or two positive integers (rows, columns), got {value!r}")
+    return pair

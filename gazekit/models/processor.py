@@ -1,0 +1,313 @@
+"""Text and images to what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, SiglipImageProcessorPil
+
+from gazekit.models.chat import CHATML, IMAGE_MARK, VIDEO_MARK, media, pieces
+from gazekit.models.config import RESIZES, CambrianConfig
+from gazekit.models.pictures import ImageLike, open_picture, pad_picture
+from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
+
+Clip = Sequence[ImageLike] | np.ndarray
+IGNORED = -100
+
+
+@dataclass
+class _Sample:
+    """What one text still has to show, and what it has shown."""
+
+    images: list[ImageLike]
+    videos: list[Clip]
+    timestamps: list[Sequence[float] | None]
+    name: str
+    frames: list[ImageLike] = field(default_factory=list)
+    clips: list[int] = field(default_factory=list)
+
+
+class CambrianProcessor(ProcessorMixin):
+    """Expands `<image>` and `<video>` into placeholders, and prepares pixels.
+
+    Args:
+        image_processor: Resizes to `size` and normalises; SigLIP's.
+        tokenizer: Any; the tokens that it lacks are added to it.
+        grid: Rows and columns of visual tokens of an image or frame.
+        num_context: Context tokens behind each of them.
+        resize: "squash" changes an image's proportions, "pad" adds borders of the mean colour.
+        chat_template: Template of `apply_chat_template`; ChatML by default.
+
+    Raises:
+        ValueError: `resize` is not known, or the grid is empty.
+    """
+
+    @no_type_check
+    def __init__(
+        self, image_processor=None, tokenizer=None, grid=(1, 1), num_context=0, resize="squash", chat_template=None
+    ):
+        if resize not in RESIZES:
+            raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {resize!r}")
+        if len(grid) != 2 or min(grid) < 1:
+            raise ValueError(f"grid must be (rows, columns) of at least 1, got {tuple(grid)}; use config.grid")
+        super().__init__(image_processor, tokenizer, chat_template=chat_template or CHATML)
+        self.grid = list(grid)
+        self.num_context = num_context
+        self.resize = resize
+        self.ids = token_ids(tokenizer)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: CambrianConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: SiglipImageProcessorPil | None = None,
+    ) -> CambrianProcessor:
+        """The processor that fits a model.
+
+        Args:
+            config: The model's.
+            tokenizer: The decoder's.
+            image_processor: The tower's, for its normalisation and resampling; SigLIP's by default (bicubic).
+
+        Raises:
+            ValueError: The tokenizer's placeholder ids are not those of the config.
+        """
+        size = dict(zip(("height", "width"), config.image_size, strict=True))
+        if image_processor is None:
+            image_processor = SiglipImageProcessorPil(size=size)
+        image_processor.size = size
+        processor = cls(
+            image_processor, tokenizer, grid=config.grid, num_context=config.num_context, resize=config.resize
+        )
+        for name in ("image_token_id", "video_token_id", "context_token_id"):
+            if processor.ids[name] != getattr(config, name):
+                raise ValueError(
+                    f"{name} of the config must be the tokenizer's {processor.ids[name]}, got {getattr(config, name)}; "
+                    "make the config with **token_ids(tokenizer)"
+                )
+        return processor
+
+    @property
+    def num_visual(self) -> int:
+        """Visual tokens of an image or frame."""
+        return self.grid[0] * self.grid[1]
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        videos: Any = None,
+        *,
+        timestamps: Any = None,
+        padding_side: str = "left",
+        return_tensors: str | None = "pt",
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """A batch of prompts, ready for `generate`.
+
+        Args:
+            images: The images of one text in order, or such a list for each text.
+            text: One text or several; each `<image>` and `<video>` in it stands for the next image or video.
+            videos: The videos of one text, each an array `[frame height width channel]` or a list of images; or such
+                a list for each text.
+            timestamps: In seconds, one for each frame of each video, nested as `videos`; frames of a video that has
+                them are each preceded by its time, "<1.5s>". None = no times.
+            padding_side: "left" to generate, "right" to train.
+            return_tensors: Torch tensors, whatever it says.
+            **kwargs: What transformers passes along; anything that asks for something else is refused.
+
+        Raises:
+            ValueError: Marks and images differ in number, in some text; an image cannot be decoded; or an argument is
+                not supported.
+        """
+        self._refuse(return_tensors, kwargs)
+        single = isinstance(text, str)
+        texts = [text] if single else list(text or [])
+        if not texts:
+            raise ValueError("text must be given: one string or several, with <image> where an image stands")
+        several = {"images": images, "videos": videos, "timestamps": timestamps}
+        nested = {name: _per_text(name, value, len(texts), single) for name, value in several.items()}
+        encoded = []
+        for number, one in enumerate(texts):
+            sample = self._sample(f"text {number}", *(nested[name][number] for name in several))
+            encoded.append(self._encode([(one, False)], sample, labelled=False))
+        return self.collate(encoded, padding_side=padding_side)
+
+    def encode_conversation(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        images: Sequence[ImageLike] | None = None,
+        videos: Sequence[Clip] | None = None,
+        timestamps: Sequence[Sequence[float] | None] | None = None,
+    ) -> dict[str, Tensor]:
+        """One conversation to learn from: `input_ids` and `labels` [token], `pixel_values` [unit 3 height width] and
+        `clip_lengths` [clip]. Labels are on what the assistant says and on the end of its turns.
+
+        Args:
+            messages: `{"role": ..., "content": ...}`, a content being text with marks, or typed parts.
+            images: Images in order; None = those inside the messages.
+            videos: Videos in order, likewise.
+            timestamps: In seconds, one for each frame of each video.
+
+        Raises:
+            ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
+        """
+        sample = self._sample(
+            "the conversation",
+            media(messages, "image") if images is None else images,
+            media(messages, "video") if videos is None else videos,
+            timestamps,
+        )
+        return self._encode([(piece.text, piece.supervised) for piece in pieces(messages)], sample, labelled=True)
+
+    def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
+        """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0."""
+        if padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side must be 'left' or 'right', got {padding_side!r}")
+        longest = max(len(sample["input_ids"]) for sample in samples)
+
+        def stack(values: list[Tensor], fill: int) -> Tensor:
+            extra = [longest - len(value) for value in values]
+            sides = [(more, 0) if padding_side == "left" else (0, more) for more in extra]
+            return torch.stack([pad(value, side, value=fill) for value, side in zip(values, sides, strict=True)])
+
+        ids = [sample["input_ids"] for sample in samples]
+        batch = {"input_ids": stack(ids, self.ids["pad_token_id"])}
+        batch["attention_mask"] = stack([torch.ones_like(one) for one in ids], 0)
+        if all("labels" in sample for sample in samples):
+            batch["labels"] = stack([sample["labels"] for sample in samples], IGNORED)
+        for name in ("pixel_values", "clip_lengths"):
+            most = max(len(sample[name]) for sample in samples)
+            if most:
+                batch[name] = torch.stack([_lengthen(sample[name], most) for sample in samples])
+        return BatchFeature(batch)
+
+    def _refuse(self, return_tensors: str | None, kwargs: Mapping[str, Any]) -> None:
+        harmless = {"padding": True, "add_special_tokens": False}
+        other = [name for name, value in kwargs.items() if value is not None and harmless.get(name, ...) is not value]
+        if other or return_tensors not in (None, "pt"):
+            asked = ", ".join(other) or f"return_tensors={return_tensors!r}"
+            raise ValueError(f"CambrianProcessor does not take {asked}; it returns padded torch tensors")
+
+    def _sample(self, name: str, images: Any, videos: Any, timestamps: Any) -> _Sample:
+        images, videos = list(images or []), list(videos or [])
+        times = list(timestamps or [None] * len(videos))
+        if len(times) != len(videos):
+            raise ValueError(f"timestamps must be given for each of the {len(videos)} videos of {name}, got {len(times)}")
+        return _Sample(images=images, videos=videos, timestamps=times, name=name)
+
+    def _encode(self, texts: Sequence[tuple[str, bool]], sample: _Sample, *, labelled: bool) -> dict[str, Tensor]:
+        """Tokens piece by piece, so that a piece's tokens never depend on its neighbours."""
+        tokenized = [(self._tokenize(text), supervised) for text, supervised in texts]
+        self._check_counts([token for ids, _ in tokenized for token in ids], sample)
+        ids: list[int] = []
+        labels: list[int] = []
+        for tokens, supervised in tokenized:
+            expanded = self._expand(tokens, sample)
+            ids += expanded
+            labels += expanded if supervised else [IGNORED] * len(expanded)
+        out = {
+            "input_ids": torch.tensor(ids, dtype=torch.long),
+            "pixel_values": self._pixels(sample.frames),
+            "clip_lengths": torch.tensor(sample.clips, dtype=torch.long),
+        }
+        if labelled:
+            label = torch.tensor(labels, dtype=torch.long)
+            shown = torch.isin(out["input_ids"], torch.tensor([self.ids[f"{k}_token_id"] for k in _PLACEHOLDERS]))
+            out["labels"] = label.masked_fill(shown, IGNORED)
+        return out
+
+    def _tokenize(self, text: str) -> list[int]:
+        if CONTEXT in text:
+            raise ValueError(f"text must not hold {CONTEXT}: it is put behind every image by itself; leave it out")
+        marked = text.replace(IMAGE_MARK, IMAGE).replace(VIDEO_MARK, VIDEO)
+        return list(self.tokenizer(marked, add_special_tokens=False)["input_ids"]) if marked else []
+
+    def _check_counts(self, tokens: Sequence[int], sample: _Sample) -> None:
+        for mark, kind, given in ((IMAGE_MARK, "image", sample.images), (VIDEO_MARK, "video", sample.videos)):
+            marks = tokens.count(self.ids[f"{kind}_token_id"])
+            if marks != len(given):
+                raise ValueError(
+                    f"{sample.name} marks {marks} {kind}s with {mark}, but {len(given)} were given; "
+                    f"put one {mark} where each {kind} stands"
+                )
+
+    def _expand(self, tokens: Sequence[int], sample: _Sample) -> list[int]:
+        """Placeholders in place of marks; images move from what is to be shown to what was."""
+        out: list[int] = []
+        for token in tokens:
+            if token == self.ids["image_token_id"]:
+                sample.frames.append(sample.images.pop(0))
+                sample.clips.append(1)
+                out += self._unit(token)
+            elif token == self.ids["video_token_id"]:
+                frames, times = list(sample.videos.pop(0)), sample.timestamps.pop(0)
+                if not frames or (times is not None and len(times) != len(frames)):
+                    raise ValueError(
+                        f"a video must have frames and as many timestamps, got {len(frames)} frames and "
+                        f"{len(times) if times is not None else 'no'} timestamps in {sample.name}"
+                    )
+                for number in range(len(frames)):
+                    out += [] if times is None else self._tokenize(f"<{times[number]:.1f}s>")
+                    out += self._unit(token)
+                sample.frames += frames
+                sample.clips.append(len(frames))
+            else:
+                out.append(token)
+        return out
+
+    def _unit(self, token: int) -> list[int]:
+        return [token] * self.num_visual + [self.ids["context_token_id"]] * self.num_context
+
+    def _pixels(self, frames: Sequence[ImageLike]) -> Float[Tensor, "unit 3 height width"]:
+        size = self.image_processor.size
+        height, width = size["height"], size["width"]
+        if not frames:
+            return torch.zeros(0, 3, height, width)
+        pictures = [open_picture(frame) for frame in frames]
+        if self.resize == "pad":
+            red, green, blue = (int(mean * 255) for mean in self.image_processor.image_mean)
+            pictures = [pad_picture(one, aspect=width / height, fill=(red, green, blue)) for one in pictures]
+        return self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+
+
+_PLACEHOLDERS = ("image", "video", "context")
+
+
+def _lengthen(value: Tensor, length: int) -> Tensor:
+    """The tensor with zeros behind it, along its first axis."""
+    return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
+
+
+def _per_text(name: str, value: Any, count: int, single: bool) -> list[Any]:
+    """One list for each text. Those of a single text need no list around them, nor does its only item."""
+    own = {"images": 1, "videos": 2, "timestamps": 2}[name]
+    depth = _depth(value)
+    if depth < 0:
+        return [[]] * count
+    while single and depth <= own:
+        value, depth = [value], depth + 1
+    if depth != own + 1 or len(value) != count:
+        raise ValueError(
+            f"{name} must be given as one list for each of the {count} texts; "
+            "write [[...], [...]], with [] for a text that shows none"
+        )
+    return list(value)
+
+
+def _depth(value: Any) -> int:
+    """How deep images, or numbers, lie in lists; an array of frames is a list of them. -1 = there are none."""
+    if isinstance(value, np.ndarray):
+        return int(value.ndim == 4)
+    if not isinstance(value, (list, tuple)):
+        return -1 if value is None else 0
+    inner = max((_depth(item) for item in value), default=-1)
+    return inner if inner < 0 else inner + 1

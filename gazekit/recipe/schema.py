@@ -1,0 +1,95 @@
+"""The root of a recipe: which sections there are, and what each is written as."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from gazekit.contracts.section import Fault, Implied, Node, SectionError, Written, build
+
+Composition = Annotated[object, Implied("gazekit.gaze.Gaze")]
+"""How one layer looks; no `_target_` needed."""
+
+Model = Annotated[object, Implied(None)]
+Data = Annotated[object, Implied(None, offers=("processor", "batch_size", "num_steps", "seed", "start"))]
+Evaluation = Annotated[object, Implied(None, offers=("model", "processor", "out"))]
+Logger = Annotated[object, Implied(None, offers=("save_dir",))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What `training:` holds when it names no target of its own.
+
+    Attributes:
+        stages: In the order in which they run.
+        tower: Pretrains the vision tower on single cells before all stages; None = the tower is ready.
+    """
+
+    stages: list[Annotated[object, Implied("gazekit.training.Stage")]]
+    tower: Annotated[object, Implied("gazekit.training.Stage")] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe as it was resolved: bases merged, overrides applied, interpolations filled in, nothing built.
+
+    Sections are plain values. Two recipes are equal if they come to the same.
+
+    Attributes:
+        name: What runs and reports call it; the file's name unless it says otherwise.
+        seed: Of everything random.
+        imports: Modules trusted beside gazekit: names, or files (absolute).
+        model: A part that is the model, or describes it.
+        gaze: One composition for all layers, a list that cycles over them, or None for dense attention.
+        data: A part that gives the data, or one for each stage, by the stage's name.
+        training: `stages:`, a list of parts; or a part of its own.
+        evaluate: A part, or a list of them.
+        logging: A part, or a list of them.
+    """
+
+    name: str
+    seed: int = 0
+    imports: Annotated[tuple[str, ...], Written(list[str])] = ()
+    model: Annotated[Any, Written(Model | None)] = None
+    gaze: Annotated[Any, Written(Composition | list[Composition] | None)] = None
+    data: Annotated[Any, Written(Data | dict[str, Data] | None)] = None
+    training: Annotated[Any, Written(Training | Node | None)] = None
+    evaluate: Annotated[Any, Written(Evaluation | list[Evaluation] | None)] = None
+    logging: Annotated[Any, Written(Logger | list[Logger] | None)] = None
+
+    def build(self, section: str, **offered: object) -> Any:
+        """Builds one section: a part, a list of parts, or None where the recipe has no such section.
+
+        Args:
+            section: For example `gaze`.
+            offered: What the program has at hand for the section's parts, by the names in the schema: `data`
+                may need the `processor`. A part takes what it has arguments for and the recipe does not give.
+
+        Raises:
+            SectionError: A part refuses what it is given.
+            ValueError: There is no such section.
+        """
+        hints = typing.get_type_hints(Recipe, include_extras=True)
+        if section not in hints:
+            raise ValueError(f"section must be one of {', '.join(hints)}, got {section!r}")
+        return build(getattr(self, section), hints[section], self.imports, offered)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeFile(Recipe):
+    """What a file may hold: a recipe, and what it starts from.
+
+    Attributes:
+        base: The recipe that this one is laid over: a name, or a path relative to the file.
+    """
+
+    base: str | None = None
+
+
+class RecipeError(SectionError):
+    """A recipe that cannot be used, with every fault that was found in it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(faults, "recipe")

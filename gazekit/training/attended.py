@@ -1,0 +1,74 @@
+"""How much of the visual field a training step looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from gazekit.contracts import Kind
+from gazekit.gaze import Gaze, GazeTrace, watch
+
+_VISUAL = GazeTrace.KINDS.index(Kind.VISUAL)
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Means over the routing layers, heads and rows of a step.
+
+    Attributes:
+        regions: Regions that a row looks at, its K.
+        share: Visual entries that a row attends, over the visual tokens that precede it.
+    """
+
+    regions: float
+    share: float
+
+
+@contextmanager
+def measure(
+    model: nn.Module, batch: Mapping[str, Tensor], wanted: bool
+) -> Iterator[Callable[[], Attended | None]]:
+    """Watches the forwards inside the block; the callable then says what they attended.
+
+    None where nothing routes, and where nothing is `wanted`: counting takes a few percent of a step.
+    """
+    if not wanted or not any(
+        isinstance(gaze := getattr(module, "gaze", None), Gaze) and gaze.route is not None
+        for module in model.modules()
+    ):
+        yield lambda: None
+        return
+    with watch(model) as trace:
+        yield lambda: attended_of(trace, batch["input_ids"] == model.config.image_token_id)
+
+
+def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attended | None:
+    """Means over a trace; None where no row routed.
+
+    Args:
+        trace: What the forwards looked at.
+        visual: True = a visual token.
+    """
+    if not trace.glances or trace.regions is None:
+        return None
+    preceding = visual.cumsum(dim=1).cpu()
+    present = (trace.regions.document >= 0).sum(dim=1).cpu()
+    chosen, seen, offered = [], [], []
+    for glance in trace.glances:
+        rows = glance.position >= 0
+        head = glance.attended.shape[1]
+        before = preceding.gather(1, glance.position.clamp_min(0))
+        offered.append(before[rows].double().sum() * head)
+        seen.append(glance.attended[..., _VISUAL].transpose(1, 2)[rows].double().sum())
+        if glance.index is None:
+            count = present[:, None].expand_as(rows)
+        else:
+            count = (glance.index >= 0).sum(dim=-1).double().mean(dim=1)
+        chosen.append(count[rows].double().mean())
+    share = torch.stack(seen).sum() / torch.stack(offered).sum().clamp_min(1)
+    return Attended(regions=float(torch.stack(chosen).mean()), share=float(share))

@@ -1,0 +1,163 @@
+"""Checkpoints that a killed run goes on from, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_info
+
+from gazekit.training.rng import rng_state, set_rng_state
+
+RECORD = "gazekit"
+
+
+class Checkpoints(Checkpoint):
+    """Saves everything that the next step depends on: weights, optimizer, data position, random generators.
+
+    A file appears under its name only when it is whole. Lightning restores all but the generators; this callback
+    does that, right before the first step after a restart.
+
+    Args:
+        folder: Where the checkpoints go, as `step-<step>.ckpt`.
+        every: Steps between checkpoints.
+        last: How many of the latest stay.
+        keep: Steps whose checkpoints are made and stay, whatever `every` and `last` say.
+        run: What a restart must find unchanged, in plain values; it goes into each checkpoint.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every: int,
+        last: int = 2,
+        keep: Collection[int] = (),
+        run: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder, self.every, self.last, self.keep = Path(folder), every, last, frozenset(keep)
+        self.run = run or {}
+        self.seconds = 0.0
+        self.openness = 1.0
+        self._generators: list[dict[str, Any]] | None = None
+        self._saved = 0
+        self._since = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock; a checkpoint at the step that it starts from exists."""
+        self._since = time.perf_counter() - self.seconds
+        self._saved = trainer.global_step
+        if trainer.global_step == 0 and 0 in self.keep:
+            self._save(trainer, {})
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Puts the generators back before the first step after a restart."""
+        if self._generators is not None:
+            set_rng_state(self._generators[min(trainer.global_rank, len(self._generators) - 1)])
+            self._generators = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves after a step whose turn it is."""
+        step = trainer.global_step
+        self.seconds = time.perf_counter() - self._since
+        openness = getattr(pl_module, "openness", None)
+        self.openness = min(self.openness, 1.0 if openness is None else openness)
+        if step != self._saved and (step % self.every == 0 or step in self.keep):
+            self._save(trainer, pl_module.figures())
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds what Lightning does not save."""
+        generators: list[Any] = [rng_state()]
+        if trainer.world_size > 1:
+            generators = [None] * trainer.world_size
+            torch.distributed.all_gather_object(generators, rng_state())
+        checkpoint[RECORD] = {
+            "run": self.run,
+            "generators": generators,
+            "seconds": self.seconds,
+            "loss": pl_module.loss,
+            "lowest_openness": self.openness,
+        }
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Takes up the record of `on_save_checkpoint`."""
+        record = checkpoint[RECORD]
+        self._generators = record["generators"]
+        self.seconds = record["seconds"]
+        pl_module.loss = record["loss"]
+        self.openness = record["lowest_openness"]
+
+    def _save(self, trainer: Trainer, figures: dict[str, float]) -> None:
+        """Saves, and logs the step's figures at once: Lightning would log them after the checkpoint."""
+        self._saved = trainer.global_step
+        path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
+        unfinished = path.with_suffix(".unfinished")
+        trainer.save_checkpoint(unfinished)
+        if not trainer.is_global_zero:
+            return
+        commit(unfinished, path)
+        for logger in trainer.loggers:
+            if figures:
+                logger.log_metrics(figures, trainer.global_step - 1)
+            logger.save()
+        movable = [old for old in saved(self.folder) if step_of(old) not in self.keep]
+        for old in movable[: -self.last]:
+            old.unlink()
+
+
+def commit(unfinished: Path, path: Path) -> None:
+    """Gives a file that is complete its name, so that a reader finds it whole or not at all."""
+    with unfinished.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def saved(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first."""
+    return sorted(Path(folder).glob("step-*.ckpt"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was made."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def latest(folder: Path) -> Path | None:
+    """The latest checkpoint that is whole; says so where a later one is damaged. None = there is none."""
+    for path in reversed(saved(folder)):
+        damage = _damage(path)
+        if damage is None:
+            return path
+        rank_zero_info(f"{path} is damaged ({damage}); going on from the checkpoint before it")
+    return None
+
+
+def read_record(checkpoint: Path) -> dict[str, Any]:
+    """What `Checkpoints` added to a checkpoint: run, generators, seconds, lowest_openness."""
+    return torch.load(checkpoint, weights_only=True, map_location="cpu")[RECORD]
+
+
+def _damage(path: Path) -> str | None:
+    """Why a file cannot be a whole checkpoint (its archive's checksums are compared); None = it is whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        return str(error)
+    return None if broken is None else f"{broken} does not match its checksum"

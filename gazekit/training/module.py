@@ -1,0 +1,198 @@
+"""The LightningModule: one stage of training of a Cambrian-style model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from gazekit.training.attended import Attended, measure
+from gazekit.training.groups import freeze, optimizer_groups, parts_of, table
+from gazekit.training.openness import OpennessCallback
+from gazekit.training.rng import seed_all
+from gazekit.training.stage import Stage
+
+IGNORED = -100
+
+
+class CambrianModule(LightningModule):
+    """Trains the parts that a stage names, at the openness that the model's schedule says.
+
+    The loss of a step is the mean over all supervised tokens of its global batch: how they are divided over devices
+    and accumulated batches changes nothing.
+
+    Example:
+        >>> module = CambrianModule(model, Stage(name="align", steps=100, batch_size=8, learning_rates=rates))
+        >>> Trainer(**module.stage.trainer_arguments()).fit(module, data)
+
+    Args:
+        model: Takes input_ids, attention_mask, labels, pixel_values, clip_lengths, num_items_in_batch and
+            gaze_openness, and returns an output with `loss`: the sum over supervised tokens divided by
+            num_items_in_batch. Its children are its parts.
+        stage: What to train, how long, at which rates.
+        seed: Seeds torch, NumPy and Python when training starts from its first step.
+        verbose: Prints the table of learning rates when training starts.
+
+    Raises:
+        ValueError: The stage names a part that the model does not have.
+    """
+
+    def __init__(self, model: nn.Module, stage: Stage, *, seed: int = 0, verbose: bool = True) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.seed = seed
+        self.verbose = verbose
+        self.parts = parts_of(model, stage)
+        self.openness: float | None = stage.openness
+        self.attended: Attended | None = None
+        self.loss = float("nan")
+        self._sums: Float[Tensor, "2"] | None = None
+        freeze(self.parts)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The callback that drives the openness."""
+        return [OpennessCallback(self.stage, self.model)]
+
+    def configure_optimizers(self) -> Optimizer:
+        """AdamW with the groups of `optimizer_groups`."""
+        fused = self.stage.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        return AdamW(optimizer_groups(self.parts, self.stage), betas=self.stage.betas, fused=fused)
+
+    def on_fit_start(self) -> None:
+        """Seeds, switches gradient checkpointing, prints the table."""
+        seed_all(self.seed + self.global_rank)
+        super().train()
+        if self.stage.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        elif getattr(self.model, "is_gradient_checkpointing", False):
+            self.model.gradient_checkpointing_disable()
+        if self.verbose:
+            self._print_table()
+
+    @rank_zero_only
+    def _print_table(self) -> None:
+        Console().print(table(self.parts, self.stage))
+
+    def on_train_start(self) -> None:
+        """Puts frozen parts into eval mode (Lightning expects all in training mode until here)."""
+        self.train()
+
+    def train(self, mode: bool = True) -> CambrianModule:
+        """Training mode for trained parts; frozen ones stay in eval mode."""
+        super().train(mode)
+        for part in self.parts:
+            if part.rate is None:
+                for module in part.modules:
+                    module.eval()
+        return self
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+        """The loss of a batch as a sum over its supervised tokens, divided by the stage's batch size.
+
+        `on_before_optimizer_step` then scales the gradients to a mean over the tokens of the whole step, whose
+        number is known only there.
+
+        Raises:
+            ValueError: The batches of a step do not add up to the stage's batch size.
+        """
+        self._check_batch_size(batch)
+        with measure(self.model, batch, self._at_log_step) as attended:
+            loss = self._sum(batch)
+        self.attended = attended() or self.attended
+        sums = torch.stack([loss.detach().double() * self.stage.batch_size, _count(batch["labels"])])
+        self._sums = sums if self._sums is None else self._sums + sums
+        return loss
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Logs the mean loss over supervised tokens as `validation_loss`, at the openness of the latest step."""
+        count = _count(batch["labels"])
+        loss = self._sum(batch) * self.stage.batch_size / count
+        self.log("validation_loss", loss, batch_size=int(count), sync_dist=True)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Turns the gradients of sums into gradients of the mean over all supervised tokens of the step.
+
+        Raises:
+            ValueError: The step has no supervised token.
+        """
+        assert self._sums is not None
+        total, tokens = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
+        self._sums = None
+        if tokens == 0:
+            raise ValueError(
+                f"labels must supervise at least one token of a step, got none in step {self.global_step}; "
+                "check that the conversations have answers and are not cut before them"
+            )
+        # Lightning averages over accumulated batches and ranks; both averages are undone here.
+        averaged = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        torch._foreach_mul_(grads, self.stage.batch_size * averaged / tokens)
+        self.loss = total / tokens
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips to the stage's norm, or as the Trainer was told."""
+        if gradient_clip_val is None and self.stage.clip is not None:
+            gradient_clip_val, gradient_clip_algorithm = float(self.stage.clip), "norm"
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Sets the learning rates of this step, then steps."""
+        factor = self.stage.factor(self.global_step)
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:
+            group["lr"] = self.stage.rates[group["part"]] * factor
+        super().optimizer_step(*args, **kwargs)
+
+    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Logs the step and ends the stage after its last."""
+        if self._sums is not None:
+            return
+        self.log_dict(self.figures(), prog_bar=False, rank_zero_only=True)
+        if self.global_step >= self.stage.steps:
+            self.trainer.should_stop = True
+
+    def figures(self) -> dict[str, float]:
+        """What the latest step is described by: loss, openness, K, attended share, learning rates."""
+        figures = {"loss": self.loss}
+        if self.openness is not None:
+            figures["openness"] = self.openness
+        if self.attended is not None:
+            figures["k"] = self.attended.regions
+            figures["attended_share"] = self.attended.share
+        factor = self.stage.factor(max(0, self.global_step - 1))
+        return figures | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
+
+    @property
+    def _at_log_step(self) -> bool:
+        return self.global_step == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+
+    def _sum(self, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """Sum of the loss over the batch's supervised tokens, divided by the stage's batch size."""
+        return self.model(**batch, num_items_in_batch=self.stage.batch_size, gaze_openness=self.openness).loss
+
+    def _check_batch_size(self, batch: Mapping[str, Tensor]) -> None:
+        local = self.stage.batch_size // (self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        got = batch["input_ids"].shape[0]
+        if got != local:
+            raise ValueError(
+                f"batch_size must be what the stage says, {self.stage.batch_size} samples a step or {local} in each "
+                f"batch of each device, got {got}; give the data stage.local_batch_size(num_devices) and the "
+                "Trainer **stage.trainer_arguments()"
+            )
+
+
+def _count(labels: Tensor) -> Float[Tensor, ""]:
+    """Number of supervised tokens; the first token of a sample is never predicted."""
+    return (labels[:, 1:] != IGNORED).sum().double()

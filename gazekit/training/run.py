@@ -1,0 +1,229 @@
+"""Runs stages one after another, and goes on where a killed run stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from gazekit.training.checkpoints import Checkpoints, commit, latest, read_record
+from gazekit.training.history import loggers
+from gazekit.training.module import CambrianModule
+from gazekit.training.progress import Progress
+from gazekit.training.session import device_arguments, session
+from gazekit.training.stage import Stage
+
+# A restart may change these: they say how a step is computed or kept, not what it computes.
+_FREE = ("checkpoint_every", "gradient_checkpointing")
+_WEIGHTS = "final.safetensors"
+_DONE = "done.json"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a finished stage leaves behind.
+
+    Attributes:
+        name: The stage.
+        folder: Its folder.
+        steps: Optimizer steps taken.
+        seconds: Time in training, over all restarts.
+        loss: Mean loss over the supervised tokens of the last step.
+    """
+
+    name: str
+    folder: Path
+    steps: int
+    seconds: float
+    loss: float
+
+
+def run(
+    model: nn.Module,
+    stages: Sequence[Stage],
+    data: LightningDataModule | Mapping[str, LightningDataModule],
+    out: Path | str,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    num_devices: int = 1,
+    keep: Mapping[str, Collection[int]] | None = None,
+    progress: bool = True,
+) -> list[StageResult]:
+    """Trains a model through stages. Called again after it was killed, it goes on from the last checkpoint.
+
+    The folder then holds, for each stage, `<number>-<name>/` with `checkpoints/step-<step>.ckpt`, `log/version_<n>/`
+    (CSV and TensorBoard, one version for each start), and once finished `final.safetensors` and `done.json`. Finished
+    stages are not run again: their weights are loaded.
+
+    Args:
+        model: Trained in place.
+        stages: In order, with names of their own.
+        data: One for all stages, or one for each stage by name.
+        out: Folder of this run.
+        seed: Seeds each stage.
+        device: "auto", "cpu", "cuda" or "mps".
+        num_devices: Devices to train on.
+        keep: By stage, steps whose checkpoints stay, to branch from.
+        progress: Shows a progress bar and the tables of learning rates.
+
+    Raises:
+        ValueError: Two stages of one name, a stage without data, or a folder that holds a run of other stages.
+    """
+    names = [stage.name for stage in stages]
+    if len(set(names)) < len(names):
+        raise ValueError(f"stages must have names of their own, got {', '.join(names)}; rename one")
+    if isinstance(data, Mapping) and (lacking := [name for name in names if name not in data]):
+        raise ValueError(f"data must hold every stage, lacks {', '.join(lacking)}")
+    return [
+        fit_stage(
+            model,
+            data[stage.name] if isinstance(data, Mapping) else data,
+            stage,
+            stage_folder(out, number, stage.name),
+            seed=seed,
+            device=device,
+            num_devices=num_devices,
+            keep=(keep or {}).get(stage.name, ()),
+            progress=progress,
+        )
+        for number, stage in enumerate(stages, start=1)
+    ]
+
+
+def stage_folder(out: Path | str, number: int, name: str) -> Path:
+    """The folder of a stage inside a run's; stages count from 1."""
+    return Path(out) / f"{number}-{name}"
+
+
+def fit_stage(
+    model: nn.Module,
+    data: LightningDataModule,
+    stage: Stage,
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    num_devices: int = 1,
+    keep: Collection[int] = (),
+    progress: bool = True,
+    log_every: int = 10,
+    callbacks: Sequence[Callback] = (),
+) -> StageResult:
+    """Trains one stage in place, or goes on with it, or loads its weights where it is finished.
+
+    Args:
+        model: Trained in place.
+        data: Hands out `stage.local_batch_size(num_devices)` samples a batch.
+        stage: What to train.
+        folder: The stage's folder, laid out as `run` says.
+        seed: Seeds the generators at the first step.
+        device: "auto", "cpu", "cuda" or "mps".
+        num_devices: Devices to train on.
+        keep: Steps whose checkpoints stay.
+        progress: Shows a progress bar and the table of learning rates.
+        log_every: Steps between logged rows.
+        callbacks: More of Lightning's.
+
+    Raises:
+        ValueError: The folder holds another stage or seed, or a field is out of its range.
+    """
+    folder = Path(folder)
+    module = CambrianModule(model, stage, seed=seed, verbose=progress)
+    return fit_module(
+        module, model, data, stage, folder,
+        seed=seed, device=device, num_devices=num_devices, keep=keep, progress=progress, log_every=log_every,
+        callbacks=callbacks,
+    )  # fmt: skip
+
+
+def fit_module(
+    module: LightningModule,
+    model: nn.Module,
+    data: LightningDataModule | Iterable[Mapping[str, Tensor]],
+    stage: Stage,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    num_devices: int = 1,
+    keep: Collection[int] = (),
+    progress: bool = True,
+    log_every: int = 10,
+    callbacks: Sequence[Callback] = (),
+) -> StageResult:
+    """What `fit_stage` does, for a LightningModule of one's own; `model` is what is saved at the end.
+
+    The module has `stage`, `loss`, `openness` and `figures()`, as `CambrianModule` has.
+
+    Raises:
+        ValueError: The folder holds another stage or seed, or a field is out of its range.
+    """
+    described = {"stage": stage.as_dict(), "seed": seed}
+    if (folder / _DONE).exists():
+        return _finished(model, folder, described)
+    machine = device_arguments(device, num_devices)
+    checkpoints = Checkpoints(folder / "checkpoints", every=stage.checkpoint_every, keep=keep, run=described)
+    with session(device):
+        start = latest(checkpoints.folder)
+        if start is not None:
+            check_same_run(read_record(start)["run"], described, folder)
+        trainer = Trainer(
+            **stage.trainer_arguments(),
+            **machine,
+            logger=loggers(folder, log_every),
+            log_every_n_steps=log_every,
+            callbacks=[checkpoints, *([Progress()] if progress else []), *callbacks],
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+        )
+        if isinstance(data, LightningDataModule):
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        else:
+            trainer.fit(module, data, ckpt_path=start, weights_only=True)
+    result = StageResult(stage.name, folder, trainer.global_step, checkpoints.seconds, float(module.loss))
+    if trainer.is_global_zero:
+        _finish(model, folder, described, result)
+    return result
+
+
+def check_same_run(found: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    """Refuses to go on with a stage under other settings.
+
+    Raises:
+        ValueError: Naming the settings that differ.
+    """
+    was = {**found["stage"], "seed": found["seed"]}
+    now = {**given["stage"], "seed": given["seed"]}
+    other = [name for name in now if name not in _FREE and was.get(name) != now[name]]
+    if other:
+        changes = ", ".join(f"{name} was {was.get(name)!r} and is {now[name]!r}" for name in other)
+        raise ValueError(
+            f"{folder} holds a run with other settings: {changes}; restore them, or choose another folder"
+        )
+
+
+def _finish(model: nn.Module, folder: Path, described: Mapping[str, Any], result: StageResult) -> None:
+    unfinished = folder / "final.unfinished"
+    save_model(model, str(unfinished))
+    commit(unfinished, folder / _WEIGHTS)
+    record = {**described, "result": {**asdict(result), "folder": None}}
+    unfinished = folder / "done.unfinished"
+    unfinished.write_text(json.dumps(record, indent=2))
+    commit(unfinished, folder / _DONE)
+
+
+def _finished(model: nn.Module, folder: Path, described: Mapping[str, Any]) -> StageResult:
+    record = json.loads((folder / _DONE).read_text())
+    check_same_run(record, described, folder)
+    load_model(model, folder / _WEIGHTS)
+    return StageResult(**{**record["result"], "folder": folder})

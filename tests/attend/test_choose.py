@@ -1,0 +1,41 @@
+import pytest
+
+from gazekit.attend import GatherBackend, MaskedBackend, ReferenceBackend, choose, refusals
+from tests.attend.cases import CASES, scene
+from tests.attend.test_gather import LAST, region_major
+
+
+def test_auto_gathers_where_it_can_and_masks_elsewhere():
+    decode, prefill = region_major(scene(LAST["image"])), scene(CASES["image"])
+    assert isinstance(choose("auto", decode.entries, decode.plan), GatherBackend)
+    assert isinstance(choose("auto", prefill.entries, prefill.plan), MaskedBackend)
+
+
+def test_a_name_is_followed():
+    made = region_major(scene(LAST["image"]))
+    assert isinstance(choose("masked", made.entries, made.plan), MaskedBackend)
+    assert isinstance(choose("reference", made.entries, made.plan), ReferenceBackend)
+    assert isinstance(choose("gather", made.entries, made.plan), GatherBackend)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    made = scene(CASES["image"])
+    with pytest.raises(
+        ValueError, match=r"backend must be one of auto, .*, got 'maskd'; did you mean 'masked'\?"
+    ):
+        choose("maskd", made.entries, made.plan)
+
+
+def test_a_named_backend_that_refuses_says_why():
+    made = scene(CASES["image"])
+    with pytest.raises(
+        ValueError, match=r"backend 'gather' cannot do this: it decodes one query .*; use backend='auto'"
+    ):
+        choose("gather", made.entries, made.plan)
+
+
+def test_refusals_name_every_backend():
+    decode, prefill = region_major(scene(LAST["image"])), scene(CASES["image"])
+    assert refusals(decode.entries, decode.plan) == {"reference": None, "masked": None, "gather": None}
+    refused = refusals(prefill.entries, prefill.plan)
+    assert [name for name, reason in refused.items() if reason] == ["gather"]
