@@ -1,7 +1,7 @@
 """Hypothesis strategies for what passes between rooms.
 
-Structure is drawn, so that a counterexample shrinks to few documents, clips and regions; the numbers in tensors
-come from a generator whose seed is drawn.
+Structure is drawn, so that a counterexample shrinks to few documents, clips and regions; the numbers in
+tensors come from a generator whose seed is drawn.
 """
 
 from collections.abc import Sequence
@@ -94,11 +94,13 @@ def regions(layout: TokenLayout) -> st.SearchStrategy[Regions]:
     return divisions().map(lambda division: divide(layout, division))
 
 
-@st.composite
-def tokens(draw: st.DrawFn, **limits: int) -> Tokens:
-    """The tokens of a layout with the regions that own them."""
-    layout = draw(layouts(**limits))
-    return layout.tokens.owned_by(draw(regions(layout)).owner[:, None])
+def tokens(**limits: int) -> st.SearchStrategy[Tokens]:
+    """The tokens of `layouts` with the regions that own them."""
+
+    def owned(layout: TokenLayout) -> st.SearchStrategy[Tokens]:
+        return regions(layout).map(lambda divided: layout.tokens.owned_by(divided.owner[:, None]))
+
+    return layouts(**limits).flatmap(owned)
 
 
 def sizes(max_layers: int = 3) -> st.SearchStrategy[Sizes]:
@@ -145,7 +147,7 @@ def rows_of(query: Tokens, kinds: frozenset[Kind], block: int = 1) -> Rows:
 
 @st.composite
 def rows(draw: st.DrawFn, query: Tokens, max_block: int = 1) -> Rows:
-    """Rows over queries: text alone routes, or visual queries too; one query a row, or blocks up to `max_block`."""
+    """Rows over queries: text routes, or visual queries too; a row is a block of up to `max_block`."""
     kinds = draw(st.sampled_from([frozenset({Kind.TEXT}), frozenset({Kind.TEXT, Kind.VISUAL})]))
     return rows_of(query, kinds, draw(st.integers(1, max_block)))
 
@@ -170,12 +172,13 @@ def selections(
     share, spare = draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])), draw(st.integers(0, 1))
     dice = torch.rand(complete.shape[0], heads, *complete.shape[1:], generator=generator(draw(seeds())))
     chosen = (dice < share) & complete[:, None]
-    return Selection(index=_index_of(chosen, spare))
+    return Selection(index=index_of(chosen, spare))
 
 
-def _index_of(
-    chosen: Bool[Tensor, "batch head row region"], spare: int
+def index_of(
+    chosen: Bool[Tensor, "batch head row region"], spare: int = 0
 ) -> Int[Tensor, "batch head row slot"]:
+    """The ids of what is chosen, as a `Selection` holds them, with `spare` empty slots behind."""
     count = chosen.shape[-1]
     slots = int(chosen.sum(-1).amax()) if chosen.numel() else 0
     ids = torch.where(chosen, torch.arange(count), count).sort(dim=-1).values[..., :slots]
@@ -252,7 +255,7 @@ def keep_rules() -> st.SearchStrategy[Keeps | None]:
 
 @st.composite
 def plans(draw: st.DrawFn, query: Tokens, divided: Regions, num_heads: int, num_kv_heads: int) -> Plan:
-    """Any way to look: dense or routed, by blocks of queries, with a rule that keeps, images confined or not."""
+    """Any way to look: dense or routed, by blocks of queries, with a rule that keeps, images confined."""
     chosen_rows = draw(rows(query, max_block=3))
     choice = selections(complete_regions(chosen_rows, divided), num_heads, num_kv_heads)
     return Plan(
@@ -275,7 +278,7 @@ def entries(
     dims: tuple[int, int],
     dtype: torch.dtype = torch.float32,
 ) -> Entries:
-    """Keys and values of these tokens: as they came or region by region, all of them or, per head, some evicted."""
+    """Keys and values of these tokens: as they came or region by region, all or, per head, some evicted."""
     chance = generator(draw(seeds()))
     batch, length = known.kind.shape[0], known.length
     everything = Entries(

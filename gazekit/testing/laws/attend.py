@@ -1,6 +1,6 @@
 """The laws of backends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gazekit.contracts import Backend, Kind, Selection
 from gazekit.testing import oracle, strategies
-from gazekit.testing.cases import AttentionCase, document_of, map_tensors, padded, sample_of, shuffled
+from gazekit.testing.cases import AttentionCase, attention_sample, document_of, map_tensors, padded, shuffled
 from gazekit.testing.laws.law import law, run
 
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
@@ -33,8 +33,8 @@ def _cases(
 
 def _small(
     dtype: torch.dtype = torch.float64, device: str = "cpu", dims: Sequence[int] = (2,)
-) -> st.SearchStrategy:
-    return strategies.attention_cases(dims=dims, dtype=torch.float64, device=device, max_side=2)
+) -> st.SearchStrategy[AttentionCase]:
+    return strategies.attention_cases(dims=dims[:1], dtype=torch.float64, device=device, max_side=2)
 
 
 def _out(part: Backend, case: AttentionCase) -> Float[Tensor, "batch head query value_dim"]:
@@ -44,7 +44,7 @@ def _out(part: Backend, case: AttentionCase) -> Float[Tensor, "batch head query 
     return part.attend(there.query, there.entries, there.plan).cpu()
 
 
-def _with_gradients(attend, case: AttentionCase) -> _Outcome:  # noqa: ANN001
+def _with_gradients(attend: Callable[[AttentionCase], Tensor], case: AttentionCase) -> _Outcome:
     """Output and gradients for a fixed direction that is no constant."""
     leaves = [x.detach().clone().requires_grad_() for x in (case.query, case.entries.key, case.entries.value)]
     entries = replace(case.entries, key=leaves[1], value=leaves[2])
@@ -136,7 +136,7 @@ def batch_is_one_by_one(part: Backend, case: AttentionCase) -> None:
     """Each sample gets what it would by itself."""
     together = _out(part, case)
     for b in range(together.shape[0]):
-        _assert_close(together[b : b + 1], _out(part, sample_of(case, b)), f"sample {b} by itself")
+        _assert_close(together[b : b + 1], _out(part, attention_sample(case, b)), f"sample {b} by itself")
 
 
 @law(_cases)
@@ -144,7 +144,7 @@ def packed_is_one_by_one(part: Backend, case: AttentionCase) -> None:
     """Each packed document gets what it would by itself."""
     together = _out(part, case)
     for b in range(together.shape[0]):
-        sample = sample_of(case, b)
+        sample = attention_sample(case, b)
         for document in sorted(set(sample.plan.query.document.flatten().tolist()) - {-1}):
             queries = sample.plan.query.document[0, 0] == document
             got = _out(part, document_of(sample, document))
