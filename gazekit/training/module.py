@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from gazekit.training.attended import Attended, measure
 from gazekit.training.groups import freeze, optimizer_groups, parts_of, table
 from gazekit.training.openness import OpennessCallback
-from gazekit.training.rng import seed_all
+from gazekit.training.rng import Generators
 from gazekit.training.stage import Stage
 
 IGNORED = -100
@@ -58,8 +58,8 @@ class CambrianModule(LightningModule):
         freeze(self.parts)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The callback that drives the openness."""
-        return [OpennessCallback(self.stage, self.model)]
+        """What drives the openness, and the random generators."""
+        return [OpennessCallback(self.stage, self.model), Generators(self.seed)]
 
     def configure_optimizers(self) -> Optimizer:
         """AdamW with the groups of `optimizer_groups`."""
@@ -67,8 +67,7 @@ class CambrianModule(LightningModule):
         return AdamW(optimizer_groups(self.parts, self.stage), betas=self.stage.betas, fused=fused)
 
     def on_fit_start(self) -> None:
-        """Seeds, switches gradient checkpointing, prints the table."""
-        seed_all(self.seed + self.global_rank)
+        """Switches gradient checkpointing, prints the table."""
         super().train()
         if self.stage.gradient_checkpointing:
             self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
