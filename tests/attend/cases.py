@@ -11,14 +11,12 @@ from gazekit.partition import GridPartition
 from gazekit.route import RandomRouter
 from tests.scenes import layout, rows, view
 
-Sample = str
-
 
 @dataclass(frozen=True)
 class Case:
     """A prompt and how it is looked at; `scene` makes numbers of it."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[str, ...]
     size: tuple[int, int, int] = (1, 2, 2)
     k: int | None = 2
     heads: int = 4
@@ -113,7 +111,7 @@ def _complete(routed, regions: Regions) -> torch.Tensor:
 
 
 def by_the_rules(made: Scene) -> torch.Tensor:
-    """Section by section what the rules say, one sample, head, query and key at a time; reads the layout alone."""
+    """What the rules say, one sample, head, query and key at a time; reads layout and selection alone."""
     case, prompt = made.case, made.layout
     batch, length = prompt.kind.shape
     position = made.entries.position.expand(batch, case.kv_heads, -1).tolist()

@@ -9,7 +9,7 @@ from gazekit.contracts import Backend
 from tests.attend.cases import CASES, scene
 from tests.attend.parity import assert_equals_reference
 
-WHOLE, PIECES = MaskedBackend(), MaskedBackend(chunk_bytes=2000)
+WHOLE, PIECES = MaskedBackend(), MaskedBackend(chunk_bytes=12_000)
 
 
 @pytest.mark.parametrize("backend", [WHOLE, PIECES], ids=["whole", "pieces"])
