@@ -33,9 +33,9 @@ LEVELS = {
     "training": 4,
     "testing": 4,
     "recipe": 5,
-    "demo": 5,
-    "cli": 6,
-    "__main__": 7,
+    "demo": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 
 STANDARD = set(sys.stdlib_module_names)

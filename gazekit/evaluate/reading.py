@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -146,9 +146,8 @@ def _generate(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The batch of prompts and the new tokens, `[item word]`."""
     device = next(model.parameters()).device
-    encoded = [processor.encode_conversation(item.prompt.as_chat(), item.prompt.images) for item in items]
-    batch = processor.collate(encoded, padding_side="left")
-    batch = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+    prompts = [processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items]
+    batch = dict(processor(text=prompts, images=[list(item.prompt.images) for item in items]).to(device))
     longest = max(len(item.question.answer) for item in items)
     cache = {}
     if eviction is not None:
@@ -192,17 +191,19 @@ def _look_back(
     min_share: float,
 ) -> list[Answer]:
     """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
-    from dataclasses import replace
-
     last = batch["input_ids"].shape[1] - 1
     words = torch.tensor([len(item.question.answer) for item in items])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
-    for layer, word, row, glance in _writing(seen, last):
-        counts = (word < words)[:, None]
-        outcome.attended.update(glance.attended[:, :, row : row + 1], visual, counts)
-        if glance.index is not None:
-            chosen[word][layer] = glance.index[:, :, row]
+    for glance in seen.glances:
+        for word in range(int(glance.position.max()) - last + 1):
+            row = (glance.position == last + word).int().argmax(1)
+            at = row[:, None, None, None]
+            attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))
+            outcome.attended.update(attended, visual, (word < words)[:, None])
+            if glance.index is not None:
+                index = glance.index.gather(2, at.expand(-1, glance.index.shape[1], 1, glance.index.shape[3]))
+                chosen[word][glance.layer] = index[:, :, 0]
     if outcome.routing is None or not chosen:
         return answers
     regions = seen.regions
@@ -223,12 +224,3 @@ def _look_back(
         traced.append(replace(answer, glances=looked))
     return traced
 
-
-def _writing(seen: GazeTrace, last: int) -> Iterator[tuple[int, int, int, Any]]:
-    """(layer, word, row, glance) of the queries that write words; all samples' rows end alike, being left-padded."""
-    for glance in seen.glances:
-        position = glance.position.amax(0)
-        for row in range(position.shape[0]):
-            word = int(position[row]) - last
-            if word >= 0:
-                yield glance.layer, word, row, glance

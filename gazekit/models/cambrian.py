@@ -20,7 +20,7 @@ from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import Section, compose, describe, fit
 from gazekit.models.layout import UnitForm, layout_from_ids
-from gazekit.models.projector import Projector
+from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
 
@@ -153,7 +153,10 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         batch, units = pixel_values.shape[:2]
         if needed is None:
             needed = torch.ones(batch, units, dtype=torch.bool, device=pixel_values.device)
-        pixels = pixel_values[needed].to(self.projector.first.weight.dtype)
+        weight = self.projector.first.weight
+        if not bool(needed.any()):
+            return weight.new_zeros(batch, units, self.num_visual_tokens, self.config.text_config.hidden_size)
+        pixels = pixel_values[needed].to(weight.dtype)
         grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
         out = grid.new_zeros(batch, units, *grid.shape[1:])
         return out.index_put((needed,), grid)
@@ -285,6 +288,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _init_weights(self, module: nn.Module) -> None:
         if module is self.projector.first or module is self.projector.second:
             module.reset_parameters()
+        elif module is self.projector.row or module is self.projector.column:
+            nn.init.normal_(module.weight, std=PLACE_STD)
         elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
             self.compressor.reset_parameters()
         else:

@@ -228,35 +228,31 @@ def _shuffle_blocks(places: list[int], blocks: list[tuple[int, int]], dice: rand
     return places
 
 
-def padded(case: AttentionCase, count: int) -> AttentionCase:
-    """The same with `count` columns of padding before queries and entries."""
-    entries, plan = case.entries, case.plan
+def padded(case: AttentionCase, queries: int, entries: int) -> AttentionCase:
+    """The same with columns of padding before queries and entries."""
+    stored, plan = case.entries, case.plan
     batch = case.query.shape[0]
-    blank = torch.full((batch, 1, count), -1, dtype=torch.int64)
 
-    def before(tensor: Tensor) -> Tensor:
-        return torch.cat(
-            [tensor.new_full((*tensor.shape[:2], count, tensor.shape[3]), _GARBAGE), tensor], dim=2
-        )
+    def before(count: int, length: int) -> Int[Tensor, "batch 1 new"]:
+        return torch.arange(-count, length).clamp_min(-1).expand(batch, 1, -1)
 
-    shift = torch.arange(-count, entries.key.shape[2]).clamp_min(-1).expand(batch, 1, -1)
-    moved = take_entries(entries, shift)
+    moved = take_entries(stored, before(entries, stored.key.shape[2]))
+    garbage = case.query.new_full((*case.query.shape[:2], queries, case.query.shape[3]), _GARBAGE)
     rows = replace(
         plan.rows,
-        of=torch.cat([blank[:, 0], plan.rows.of], dim=1),
-        query=torch.where(plan.rows.query >= 0, plan.rows.query + count, -1),
+        of=torch.nn.functional.pad(plan.rows.of, (queries, 0), value=-1),
+        query=torch.where(plan.rows.query >= 0, plan.rows.query + queries, -1),
     )
-    wide = torch.arange(-count, case.query.shape[2]).clamp_min(-1).expand(batch, 1, -1)
     return replace(
         case,
-        query=before(case.query),
+        query=torch.cat([garbage, case.query], dim=2),
         entries=replace(
             moved,
-            begin=None if entries.begin is None else entries.begin + count,
-            count=entries.count,
-            free=None if entries.free is None else entries.free + count,
+            begin=None if stored.begin is None else stored.begin + entries,
+            count=stored.count,
+            free=None if stored.free is None else stored.free + entries,
         ),
-        plan=replace(plan, query=plan.query.take(wide), rows=rows),
+        plan=replace(plan, query=plan.query.take(before(queries, case.query.shape[2])), rows=rows),
     )
 
 

@@ -13,6 +13,8 @@ import torch
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _NOISE = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # Lightning 2.6 on torch 2.13
+    r"'set_vital' is deprecated, please do not call",  # torchdata 0.11 on torch 2.13
     r".*does not have many workers which may be a bottleneck.*",
     r".*is smaller than the logging interval.*",
     r".*You defined a `validation_step` but have no `val_dataloader`.*",

@@ -52,17 +52,27 @@ def fit(folder, module, data, ckpt_path=None):
 
 
 def digits(processor, **change):
-    return DigitsData(processor, **{"batch_size": 3, "num_steps": 12, "seed": 5, "validation_size": 0, **change})
+    return DigitsData(
+        processor, **{"batch_size": 3, "num_steps": 12, "seed": 5, "validation_size": 0, **change}
+    )
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*You defined a `validation_step`.*")
+@pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*", "ignore:.*You defined a `validation_step`.*"
+)
 @pytest.mark.parametrize("ask_length", [False, True])
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_an_interrupted_run_sees_the_batches_that_it_had_still_to_see(tmp_path, processor, ask_length, workers):
+def test_an_interrupted_run_sees_the_batches_that_it_had_still_to_see(
+    tmp_path, processor, ask_length, workers
+):
     whole = fit(tmp_path / "whole", Recorder(ask_length=ask_length), digits(processor))
     assert len(set(whole)) == 12
     with pytest.raises(SystemExit):
-        fit(tmp_path / "part", Recorder(until=5, ask_length=ask_length), digits(processor, num_workers=workers))
+        fit(
+            tmp_path / "part",
+            Recorder(until=5, ask_length=ask_length),
+            digits(processor, num_workers=workers),
+        )
     for step in (1, 5):
         rest = fit(
             tmp_path / f"rest{step}",
@@ -115,7 +125,7 @@ def test_a_checkpoint_of_other_data_is_refused(processor, change, message):
 
 
 def test_batches_hold_what_the_processor_makes(processor):
-    batch = next(iter(digits(processor, questions=ManyQuestions(rows=0, columns=0)).train_dataloader()))
+    batch = next(iter(digits(processor, questions=ManyQuestions(rows=0.0, columns=0.0)).train_dataloader()))
     assert set(batch) == {"input_ids", "attention_mask", "labels", "pixel_values", "clip_lengths"}
     assert batch["pixel_values"].shape == (3, 1, 3, 64, 64)
     answered = batch["labels"] != -100
@@ -144,7 +154,14 @@ def test_evaluation_has_the_mosaics_of_training(processor):
 
 @pytest.mark.parametrize(
     "change",
-    [{"batch_size": 0}, {"num_steps": 0}, {"seed": -1}, {"start": -1}, {"validation_size": -1}, {"num_workers": -1}],
+    [
+        {"batch_size": 0},
+        {"num_steps": 0},
+        {"seed": -1},
+        {"start": -1},
+        {"validation_size": -1},
+        {"num_workers": -1},
+    ],
 )
 def test_the_module_names_its_faults(processor, change):
     ((name, value),) = change.items()

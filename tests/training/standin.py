@@ -19,6 +19,7 @@ from gazekit.route import TopKRouter
 from gazekit.schedule import ProgressiveSchedule
 from gazekit.training import Stage, fit_stage
 
+ROOT = Path(__file__).parents[2]
 VOCABULARY, LENGTH, WIDTH = 11, 7, 8
 RATES = {"projector": 1e-2, "language": 1e-2}
 
@@ -30,6 +31,7 @@ class Language(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.mix = nn.Linear(WIDTH, WIDTH, bias=False)
         self.dropout = nn.Dropout(dropout)
+        self.__dict__["gaze_trace"] = None
         self.gaze = Gaze(
             partition=GridPartition(size=(1, 2, 2)),
             route=TopKRouter(k=1),
@@ -99,11 +101,12 @@ class Samples(Dataset):
 class TinyData(LightningDataModule):
     def __init__(self, *, batch_size: int = 4, length: int = 4096, shuffle: bool = False) -> None:
         super().__init__()
-        self.batch_size, self.length, self.shuffle = batch_size, length, shuffle
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.samples = Samples(length)
 
     def train_dataloader(self) -> StatefulDataLoader:
         return StatefulDataLoader(
-            Samples(self.length), batch_size=self.batch_size, shuffle=self.shuffle, num_workers=0
+            self.samples, batch_size=self.batch_size, shuffle=self.shuffle, num_workers=0
         )
 
 

@@ -12,9 +12,7 @@ from lightning.pytorch import Callback
 
 from gazekit.training import Checkpoints, read_history
 from gazekit.training.checkpoints import latest, saved, step_of
-from tests.training.standin import TinyData, TinyModel, assert_same_weights, stage, train
-
-ROOT = Path(__file__).parents[2]
+from tests.training.standin import ROOT, TinyData, TinyModel, assert_same_weights, stage, train
 
 
 class Interrupted(Exception):
