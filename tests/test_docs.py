@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md")),
+]
 
 FENCE = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
@@ -69,7 +73,9 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path):
             exec(compile(padded, str(ROOT / page), "exec"), names)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.mark == "recipe" for b in of(page, "yaml"))])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.mark == "recipe" for b in of(page, "yaml"))]
+)
 def test_the_recipes_of_a_page_pass_the_check(page: str):
     from gazekit.recipe import parse
 
@@ -81,7 +87,12 @@ def test_the_recipes_of_a_page_pass_the_check(page: str):
 def test_blocks_are_found_with_their_marks_and_lines():
     text = "# T\n\n<!-- not run: needs a model -->\n```python\nx\n```\n\n```yaml\na: 1\n```\n"
     first, second = blocks(text)
-    assert (first.language, first.mark, first.code, first.line) == ("python", "not run: needs a model", "x\n", 5)
+    assert (first.language, first.mark, first.code, first.line) == (
+        "python",
+        "not run: needs a model",
+        "x\n",
+        5,
+    )
     assert (second.language, second.mark) == ("yaml", "")
     assert not runs(first)
 
@@ -101,10 +112,20 @@ def test_continuous_integration_runs_the_test_command_of_the_readme():
     assert "grep -F -m 1 '.[test]' README.md" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_commands_that_pages_show_exist():
+    from gazekit.cli.commands import COMMANDS
+
+    listed = set(re.findall(r"^\| `gazekit (\w+)", (ROOT / "docs/cli.md").read_text(), re.MULTILINE))
+    assert listed == set(COMMANDS)
+    for page in PAGES:
+        for block in of(page, "console", "powershell"):
+            assert set(re.findall(r"\bgazekit (\w+)", block.code)) <= set(COMMANDS), f"{page}:{block.line}"
+
+
 def test_every_room_has_its_pages():
     rooms = {path.parent.name for path in ROOT.glob("gazekit/*/__init__.py")}
     described = {path.stem for path in ROOT.glob("docs/reference/*.md")}
-    assert rooms <= described
+    assert rooms - {"cli", "demo"} <= described
 
 
 def test_every_decision_is_listed():

@@ -20,7 +20,7 @@ from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import Section, compose, describe, fit
 from gazekit.models.layout import UnitForm, layout_from_ids
-from gazekit.models.projector import Projector
+from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
 
@@ -288,6 +288,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _init_weights(self, module: nn.Module) -> None:
         if module is self.projector.first or module is self.projector.second:
             module.reset_parameters()
+        elif module is self.projector.row or module is self.projector.column:
+            nn.init.normal_(module.weight, std=PLACE_STD)
         elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
             self.compressor.reset_parameters()
         else:

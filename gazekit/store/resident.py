@@ -148,15 +148,16 @@ class ResidentStore:
         if self._shelf is None:
             self._shelf = empty_shelf(look, size)
         elif size is not self._declared:
-            known = self._shelf.places.size
-            more = size.shape[1] - known.shape[1]
-            if more < 0 or bool((size[:, : known.shape[1]] < known).any()):
+            known, seen = self._shelf.places.size, self._shelf.places.seen
+            wide = max(size.shape[1], known.shape[1])
+            before, now = (torch.nn.functional.pad(s, (0, wide - s.shape[1])) for s in (known, size))
+            if bool((now < before).any()):
                 raise ValueError(
                     "regions must hold every region declared before with all its members, got fewer; "
                     "regions may be added when the sequence grows, never changed"
                 )
-            if more or not torch.equal(size, known):
-                seen = torch.nn.functional.pad(self._shelf.places.seen, (0, more))
+            if not torch.equal(size, known):
+                seen = torch.nn.functional.pad(seen, (0, wide - seen.shape[1]))[:, : size.shape[1]]
                 self._move(self._shelf.position >= 0, size, seen)
         self._declared = size
         return self._full()

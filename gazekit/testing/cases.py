@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -29,7 +29,8 @@ class PoolingCase:
         return (
             f"layout (regions in capitals):\n{sketch(self.layout, self.regions)}\n"
             f"rows at queries {self.rows.query.tolist()}\n"
-            f"key {list(self.look.key.shape)}:\n{self.look.key}\nquery {list(self.look.query.shape)}:\n{self.look.query}"
+            f"key {list(self.look.key.shape)}:\n{self.look.key}\n"
+            f"query {list(self.look.query.shape)}:\n{self.look.query}"
         )
 
 
@@ -44,7 +45,8 @@ class RoutingCase:
         view = self.view
         return (
             f"layout (regions in capitals):\n{sketch(view.layout, view.regions)}\n"
-            f"openness {view.openness}, layer {view.layer}, {view.num_heads} heads, {view.num_kv_heads} KV heads\n"
+            f"openness {view.openness}, layer {view.layer}, "
+            f"{view.num_heads} heads, {view.num_kv_heads} KV heads\n"
             f"rows at queries {view.rows.query.tolist()}, order {view.rows.first.tolist()}\n"
             f"complete [batch row region]: {view.complete.int().tolist()}\nscores: {self.scores.tolist()}"
         )
@@ -91,36 +93,51 @@ def _listed(tensor: Tensor | None) -> object:
 
 
 def map_tensors(thing: T, function: Callable[[Tensor], Tensor]) -> T:
-    """Applies `function` to every tensor of a dataclass, dataclasses inside it included."""
+    """Applies `function` to every tensor of a dataclass, dataclasses and dicts inside it included."""
+    return _mapped(thing, function)
+
+
+def _mapped(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(thing, Tensor):
         return function(thing)
     if isinstance(thing, dict):
-        return {name: map_tensors(value, function) for name, value in thing.items()}
+        return {name: _mapped(value, function) for name, value in thing.items()}
     if is_dataclass(thing) and not isinstance(thing, type):
-        return replace(
-            thing, **{f.name: map_tensors(getattr(thing, f.name), function) for f in fields(thing)}
-        )
+        return replace(thing, **{f.name: _mapped(getattr(thing, f.name), function) for f in fields(thing)})
     return thing
 
 
-def sample_of(case: T, sample: int) -> T:
+def pooling_sample(case: PoolingCase, sample: int) -> PoolingCase:
     """One sample by itself, with no more regions than it has."""
-    alone = map_tensors(case, lambda tensor: tensor[sample : sample + 1])
-    return _with_regions(alone, lambda regions: _narrow(regions, int((regions.size > 0).sum())))
+    alone = _one(case, sample)
+    return replace(alone, regions=_trimmed(alone.regions))
 
 
-def _with_regions(case: T, change: Callable[[Regions], Regions]) -> T:
-    """Changes the regions of a case, and cuts all that has a region axis to their number."""
-    if isinstance(case, PoolingCase):
-        return replace(case, regions=change(case.regions))
-    if isinstance(case, RoutingCase):
-        regions = change(case.view.regions)
-        view = replace(case.view, regions=regions, complete=case.view.complete[..., : regions.count])
-        return replace(case, scores=case.scores[..., : regions.count], view=view)
-    regions = change(case.plan.regions)
-    cut = lambda field: None if field is None else field[..., : regions.count]  # noqa: E731
-    entries = replace(case.entries, begin=cut(case.entries.begin), count=cut(case.entries.count))
-    return replace(case, entries=entries, plan=replace(case.plan, regions=regions))
+def routing_sample(case: RoutingCase, sample: int) -> RoutingCase:
+    """One sample by itself, with no more regions than it has."""
+    alone = _one(case, sample)
+    regions = _trimmed(alone.view.regions)
+    view = replace(alone.view, regions=regions, complete=alone.view.complete[..., : regions.count])
+    return replace(alone, scores=alone.scores[..., : regions.count], view=view)
+
+
+def attention_sample(case: AttentionCase, sample: int) -> AttentionCase:
+    """One sample by itself, with no more regions than it has."""
+    alone = _one(case, sample)
+    regions, entries = _trimmed(alone.plan.regions), alone.entries
+    if entries.begin is not None and entries.count is not None:
+        entries = replace(
+            entries, begin=entries.begin[..., : regions.count], count=entries.count[..., : regions.count]
+        )
+    return replace(alone, entries=entries, plan=replace(alone.plan, regions=regions))
+
+
+def _one(case: T, sample: int) -> T:
+    return map_tensors(case, lambda tensor: tensor[sample : sample + 1])
+
+
+def _trimmed(regions: Regions) -> Regions:
+    return _narrow(regions, int((regions.size > 0).sum()))
 
 
 def _narrow(regions: Regions, count: int) -> Regions:
@@ -134,7 +151,7 @@ def pick_regions(regions: Regions, index: Int[Tensor, " new"], owner: Int[Tensor
 
 
 def take_entries(entries: Entries, index: Int[Tensor, "batch #kv_head new"]) -> Entries:
-    """The entries `index`; -1 gives padding with garbage as key and value. `begin`, `count` and `free` are lost."""
+    """The entries `index`, -1 giving padding with garbage in it; `begin`, `count` and `free` are lost."""
 
     def take(source: Tensor) -> Tensor:
         where = index.expand(-1, source.shape[1], -1)[..., None].expand(-1, -1, -1, source.shape[3])
@@ -180,7 +197,7 @@ def region_major(entries: Entries, regions: Regions) -> Entries:
 
 
 def shuffled(case: AttentionCase, seed: int) -> AttentionCase:
-    """The same entries in another order; where regions lie contiguously they still do, with members permuted."""
+    """The same entries in another order; regions that lie contiguously still do, members permuted."""
     entries, dice = case.entries, random.Random(seed)
     heads = entries.tokens.owner.shape[1]
     index = []
@@ -211,35 +228,31 @@ def _shuffle_blocks(places: list[int], blocks: list[tuple[int, int]], dice: rand
     return places
 
 
-def padded(case: AttentionCase, count: int) -> AttentionCase:
-    """The same with `count` columns of padding before queries and entries."""
-    entries, plan = case.entries, case.plan
+def padded(case: AttentionCase, queries: int, entries: int) -> AttentionCase:
+    """The same with columns of padding before queries and entries."""
+    stored, plan = case.entries, case.plan
     batch = case.query.shape[0]
-    blank = torch.full((batch, 1, count), -1, dtype=torch.int64)
 
-    def before(tensor: Tensor) -> Tensor:
-        return torch.cat(
-            [tensor.new_full((*tensor.shape[:2], count, tensor.shape[3]), _GARBAGE), tensor], dim=2
-        )
+    def before(count: int, length: int) -> Int[Tensor, "batch 1 new"]:
+        return torch.arange(-count, length).clamp_min(-1).expand(batch, 1, -1)
 
-    shift = torch.arange(-count, entries.key.shape[2]).clamp_min(-1).expand(batch, 1, -1)
-    moved = take_entries(entries, shift)
+    moved = take_entries(stored, before(entries, stored.key.shape[2]))
+    garbage = case.query.new_full((*case.query.shape[:2], queries, case.query.shape[3]), _GARBAGE)
     rows = replace(
         plan.rows,
-        of=torch.cat([blank[:, 0], plan.rows.of], dim=1),
-        query=torch.where(plan.rows.query >= 0, plan.rows.query + count, -1),
+        of=torch.nn.functional.pad(plan.rows.of, (queries, 0), value=-1),
+        query=torch.where(plan.rows.query >= 0, plan.rows.query + queries, -1),
     )
-    wide = torch.arange(-count, case.query.shape[2]).clamp_min(-1).expand(batch, 1, -1)
     return replace(
         case,
-        query=before(case.query),
+        query=torch.cat([garbage, case.query], dim=2),
         entries=replace(
             moved,
-            begin=None if entries.begin is None else entries.begin + count,
-            count=entries.count,
-            free=None if entries.free is None else entries.free + count,
+            begin=None if stored.begin is None else stored.begin + entries,
+            count=stored.count,
+            free=None if stored.free is None else stored.free + entries,
         ),
-        plan=replace(plan, query=plan.query.take(wide), rows=rows),
+        plan=replace(plan, query=plan.query.take(before(queries, case.query.shape[2])), rows=rows),
     )
 
 

@@ -27,27 +27,22 @@ class _Token:
 def sees(plan: Plan, entries: Entries, num_heads: int) -> list[list[list[list[int]]]]:
     """The entries that each query attends to, by sample, head and query."""
     kept = None if plan.keeps is None else plan.keeps(plan.query, entries.tokens)
-    keys = _listed(entries.tokens)
-    queries = _listed(plan.query)
+    keys, queries = _listed(entries.tokens), _listed(plan.query)
+
+    def seen(b: int, head: int, q: int, e: int) -> bool:
+        query, key = queries[b][0][q], keys[b][_of_head(head, num_heads, len(keys[b]))][e]
+        if not _reaches(query, key, plan.confined):
+            return False
+        if key.owner < 0 or _looks(plan, b, head, num_heads, q, key.owner):
+            return True
+        return kept is not None and bool(kept[b, _of_head(head, num_heads, kept.shape[1]), q, e])
+
+    length = entries.tokens.length
     return [
-        [
-            [
-                [
-                    e
-                    for e, key in enumerate(_of_head(keys[b], head, num_heads))
-                    if _reaches(query, key, plan.confined)
-                    and (
-                        key.owner < 0
-                        or _looks(plan, b, head, num_heads, q, key.owner)
-                        or (kept is not None and bool(_of_head(kept[b], head, num_heads)[q, e]))
-                    )
-                ]
-                for q, query in enumerate(queries[b][0])
-            ]
-            for head in range(num_heads)
-        ]
+        [[[e for e in range(length) if seen(b, head, q, e)] for q in range(plan.query.length)]
+         for head in range(num_heads)]
         for b in range(len(queries))
-    ]
+    ]  # fmt: skip
 
 
 def attend(
@@ -78,15 +73,16 @@ def _looks(plan: Plan, b: int, head: int, num_heads: int, q: int, region: int) -
     row = int(plan.rows.of[b, q])
     if row < 0 or plan.selection is None:
         return True
-    if region in _of_head(plan.selection.index[b], head, num_heads)[row].tolist():
+    index = plan.selection.index
+    if region in index[b, _of_head(head, num_heads, index.shape[1]), row].tolist():
         return True
     same = int(plan.regions.document[b, region]) == int(plan.rows.document[b, row])
     return same and int(plan.regions.last[b, region]) > int(plan.rows.first[b, row])
 
 
-def _of_head(per_head, head: int, num_heads: int):  # noqa: ANN001, ANN202
-    """The part of a query head where the head axis counts query heads, KV heads or 1."""
-    return per_head[head * len(per_head) // num_heads]
+def _of_head(head: int, num_heads: int, axis: int) -> int:
+    """Where a query head stands on a head axis that counts query heads, KV heads or 1."""
+    return head * axis // num_heads
 
 
 def _listed(tokens: Tokens) -> list[list[list[_Token]]]:

@@ -1,7 +1,7 @@
 """Prompts described in a few words, and the layouts that follow: the ground that every case stands on."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,20 +60,28 @@ class Prompts:
 
     def layout(self) -> TokenLayout:
         """The layout that a processor would make of these prompts."""
-        columns = [_sample_columns(documents, self.bidirectional) for documents in self.samples]
+        columns = [sample_columns(documents, self.bidirectional) for documents in self.samples]
         length = max(map(len, columns)) + self.spare
-        padding = (Kind.PAD, -1, -1, -1, -1, -1, -1, -1)
+        padding = (Kind.PAD, *[-1] * 7)
         table = []
         for sample in columns:
             padded = [padding] * (length - len(sample))
             table.append([*padded, *sample] if self.pad_left else [*sample, *padded])
-        fields = torch.tensor(table, dtype=torch.int64).reshape(len(table), length, 8)
-        kind, unit, document, order = (fields[:, None, :, i] for i in range(4))
-        tokens = Tokens(kind, unit, document, order, torch.full_like(kind, -1))
-        return TokenLayout(tokens=tokens, clip=fields[..., 4], place=fields[..., 5:])
+        return layout_of(table)
 
 
-def _sample_columns(documents: Iterable[Document], bidirectional: bool) -> list[tuple[int, ...]]:
+def layout_of(columns: Sequence[Sequence[Sequence[int]]]) -> TokenLayout:
+    """The layout of samples given by kind, unit, document, order, clip, t, y, x of each token."""
+    length = max(map(len, columns))
+    blank = (Kind.PAD, *[-1] * 7)
+    table = [[*sample, *[blank] * (length - len(sample))] for sample in columns]
+    fields = torch.tensor(table, dtype=torch.int64).reshape(len(table), length, 8)
+    kind, unit, document, order = (fields[:, None, :, i] for i in range(4))
+    tokens = Tokens(kind, unit, document, order, torch.full_like(kind, -1))
+    return TokenLayout(tokens=tokens, clip=fields[..., 4], place=fields[..., 5:])
+
+
+def sample_columns(documents: Iterable[Document], bidirectional: bool = False) -> list[tuple[int, ...]]:
     """Kind, unit, document, order, clip, t, y, x of each token of a sample."""
     columns: list[tuple[int, ...]] = []
     unit = clip = -1

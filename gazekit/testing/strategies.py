@@ -1,7 +1,7 @@
 """Hypothesis strategies for what passes between rooms.
 
-Structure is drawn, so that a counterexample shrinks to few documents, clips and regions; the numbers in tensors
-come from a generator whose seed is drawn.
+Structure is drawn, so that a counterexample shrinks to few documents, clips and regions; the numbers in
+tensors come from a generator whose seed is drawn.
 """
 
 from collections.abc import Sequence
@@ -55,9 +55,13 @@ def clips(max_side: int = 4, max_frames: int = 3) -> st.SearchStrategy[Clip]:
 
 
 def documents(max_pieces: int = 4, max_side: int = 4) -> st.SearchStrategy[Document]:
-    """Text and clips in any order; also text alone, and images with no text."""
-    pieces = st.one_of(st.builds(Text, length=st.integers(1, 4)), clips(max_side))
-    return st.lists(pieces, min_size=1, max_size=max_pieces).map(tuple)
+    """Text and clips in any order, also text alone and images without text; often an image and a question."""
+    text = st.builds(Text, length=st.integers(1, 4))
+    anything = st.lists(st.one_of(text, clips(max_side)), min_size=1, max_size=max_pieces).map(tuple)
+    side = st.integers(min(2, max_side), max_side)
+    image = st.builds(Clip, rows=side, columns=side, context=st.integers(0, 1))
+    question = st.tuples(image, text)
+    return st.one_of(anything, question, st.tuples(text, clips(max_side), text))
 
 
 def prompts(
@@ -94,11 +98,13 @@ def regions(layout: TokenLayout) -> st.SearchStrategy[Regions]:
     return divisions().map(lambda division: divide(layout, division))
 
 
-@st.composite
-def tokens(draw: st.DrawFn, **limits: int) -> Tokens:
-    """The tokens of a layout with the regions that own them."""
-    layout = draw(layouts(**limits))
-    return layout.tokens.owned_by(draw(regions(layout)).owner[:, None])
+def tokens(**limits: int) -> st.SearchStrategy[Tokens]:
+    """The tokens of `layouts` with the regions that own them."""
+
+    def owned(layout: TokenLayout) -> st.SearchStrategy[Tokens]:
+        return regions(layout).map(lambda divided: layout.tokens.owned_by(divided.owner[:, None]))
+
+    return layouts(**limits).flatmap(owned)
 
 
 def sizes(max_layers: int = 3) -> st.SearchStrategy[Sizes]:
@@ -145,7 +151,7 @@ def rows_of(query: Tokens, kinds: frozenset[Kind], block: int = 1) -> Rows:
 
 @st.composite
 def rows(draw: st.DrawFn, query: Tokens, max_block: int = 1) -> Rows:
-    """Rows over queries: text alone routes, or visual queries too; one query a row, or blocks up to `max_block`."""
+    """Rows over queries: text routes, or visual queries too; a row is a block of up to `max_block`."""
     kinds = draw(st.sampled_from([frozenset({Kind.TEXT}), frozenset({Kind.TEXT, Kind.VISUAL})]))
     return rows_of(query, kinds, draw(st.integers(1, max_block)))
 
@@ -167,15 +173,16 @@ def selections(
 ) -> Selection:
     """Any valid choice among the complete regions: none of them, a few or all."""
     heads = draw(st.sampled_from(sorted({1, num_kv_heads, num_heads})))
-    share, spare = draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])), draw(st.integers(0, 1))
+    share, spare = draw(st.sampled_from([0.3, 0.5, 0.7, 0.0, 1.0])), draw(st.integers(0, 1))
     dice = torch.rand(complete.shape[0], heads, *complete.shape[1:], generator=generator(draw(seeds())))
     chosen = (dice < share) & complete[:, None]
-    return Selection(index=_index_of(chosen, spare))
+    return Selection(index=index_of(chosen, spare))
 
 
-def _index_of(
-    chosen: Bool[Tensor, "batch head row region"], spare: int
+def index_of(
+    chosen: Bool[Tensor, "batch head row region"], spare: int = 0
 ) -> Int[Tensor, "batch head row slot"]:
+    """The ids of what is chosen, as a `Selection` holds them, with `spare` empty slots behind."""
     count = chosen.shape[-1]
     slots = int(chosen.sum(-1).amax()) if chosen.numel() else 0
     ids = torch.where(chosen, torch.arange(count), count).sort(dim=-1).values[..., :slots]
@@ -228,7 +235,7 @@ def routing_cases(draw: st.DrawFn, model: Sizes | None = None, distinct: bool = 
         regions=divided,
         rows=chosen_rows,
         complete=complete,
-        openness=draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])),
+        openness=draw(st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.5, 1.0])),
         layer=layer,
         scale=model.head_dim**-0.5,
         num_heads=model.num_heads,
@@ -251,15 +258,22 @@ def keep_rules() -> st.SearchStrategy[Keeps | None]:
 
 
 @st.composite
-def plans(draw: st.DrawFn, query: Tokens, divided: Regions, num_heads: int, num_kv_heads: int) -> Plan:
-    """Any way to look: dense or routed, by blocks of queries, with a rule that keeps, images confined or not."""
+def plans(
+    draw: st.DrawFn,
+    query: Tokens,
+    divided: Regions,
+    num_heads: int,
+    num_kv_heads: int,
+    routed: Sequence[bool] = (True, True, True, False),
+) -> Plan:
+    """Any way to look: dense or routed, by blocks of queries, with a rule that keeps, images confined."""
     chosen_rows = draw(rows(query, max_block=3))
     choice = selections(complete_regions(chosen_rows, divided), num_heads, num_kv_heads)
     return Plan(
         query=query,
         rows=chosen_rows,
         regions=divided,
-        selection=draw(st.one_of(choice, st.none())),
+        selection=draw(choice) if draw(st.sampled_from(routed)) else None,
         keeps=draw(keep_rules()),
         scale=draw(st.sampled_from([0.5, 1.0])),
         confined=draw(st.sampled_from(_CONFINED)),
@@ -274,8 +288,9 @@ def entries(
     num_kv_heads: int,
     dims: tuple[int, int],
     dtype: torch.dtype = torch.float32,
+    arrangements: Sequence[bool] = (False, True, True),
 ) -> Entries:
-    """Keys and values of these tokens: as they came or region by region, all of them or, per head, some evicted."""
+    """Keys and values of these tokens: as they came or region by region, all or, per head, some evicted."""
     chance = generator(draw(seeds()))
     batch, length = known.kind.shape[0], known.length
     everything = Entries(
@@ -284,11 +299,11 @@ def entries(
         tokens=known,
         position=torch.where(known.valid, torch.arange(length), -1),
     )
-    heads = draw(st.sampled_from([0, 0, 1, num_kv_heads]))
+    heads = draw(st.sampled_from([0, num_kv_heads, num_kv_heads, 1]))
     if heads:
         stays = torch.rand(batch, heads, length, generator=chance) < 0.7
         everything = take_entries(everything, torch.where(stays, torch.arange(length), -1))
-    return region_major(everything, divided) if draw(st.booleans()) else everything
+    return region_major(everything, divided) if draw(st.sampled_from(arrangements)) else everything
 
 
 @st.composite
@@ -301,24 +316,46 @@ def attention_cases(
 ) -> AttentionCase:
     """A whole prompt at once, its end against all that came before, or one generated token."""
     layout = draw(layouts(max_samples=2, max_pieces=3, max_side=max_side))
-    divided = draw(regions(layout))
-    model = draw(sizes())
-    step = draw(st.booleans())
-    stop = layout.length + (draw(st.integers(1, 2)) if step else 0)
-    start = stop - 1 if step else draw(st.integers(0, stop - 1))
-    owner = torch.nn.functional.pad(divided.owner, (0, stop - layout.length), value=-1)[:, None]
-    known = layout.window(0, stop).owned_by(owner)
+    stop = layout.length + draw(st.integers(0, 2))
+    start = stop - 1 if stop > layout.length else draw(st.integers(0, stop - 1))
+    divided, model = draw(regions(layout)), draw(sizes())
     dim = draw(st.sampled_from(list(dims)))
+    known = _window(layout, divided, stop)
     stored = draw(
         entries(known, divided, model.num_kv_heads, (dim, draw(st.sampled_from([dim, *dims]))), dtype)
     )
-    query = torch.randn(
-        known.kind.shape[0],
-        model.num_heads,
-        stop - start,
-        dim,
-        generator=generator(draw(seeds())),
-        dtype=dtype,
-    )
     plan = draw(plans(known.narrow(start, stop), divided, model.num_heads, model.num_kv_heads))
+    query = _queries(plan, model.num_heads, dim, dtype, draw(seeds()))
     return AttentionCase(query=query, entries=stored, plan=plan, device=str(device))
+
+
+@st.composite
+def decoding_cases(
+    draw: st.DrawFn,
+    dims: Sequence[int] = (1, 3, 8),
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    max_side: int = 3,
+) -> AttentionCase:
+    """One generated token of each sample, routed among entries that lie region by region."""
+    layout = draw(layouts(max_samples=3, max_pieces=3, max_side=max_side))
+    stop = layout.length + draw(st.integers(1, 2))
+    divided, model = draw(regions(layout)), draw(sizes())
+    dim = draw(st.sampled_from(list(dims)))
+    known = _window(layout, divided, stop)
+    stored = draw(entries(known, divided, model.num_kv_heads, (dim, dim), dtype, arrangements=(True,)))
+    query_tokens = known.narrow(stop - 1, stop)
+    plan = draw(plans(query_tokens, divided, model.num_heads, model.num_kv_heads, routed=(True,)))
+    query = _queries(plan, model.num_heads, dim, dtype, draw(seeds()))
+    return AttentionCase(query=query, entries=stored, plan=plan, device=str(device))
+
+
+def _window(layout: TokenLayout, divided: Regions, stop: int) -> Tokens:
+    """The first tokens of a sequence that goes on behind its layout, with the regions that own them."""
+    owner = torch.nn.functional.pad(divided.owner, (0, max(0, stop - layout.length)), value=-1)
+    return layout.window(0, stop).owned_by(owner[:, None, :stop])
+
+
+def _queries(plan: Plan, num_heads: int, dim: int, dtype: torch.dtype, seed: int) -> Tensor:
+    batch = plan.query.kind.shape[0]
+    return torch.randn(batch, num_heads, plan.query.length, dim, generator=generator(seed), dtype=dtype)

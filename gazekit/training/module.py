@@ -11,11 +11,12 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from gazekit.training.attended import Attended, measure
-from gazekit.training.groups import freeze, optimizer_groups, parts_of, table
+from gazekit.training.groups import freeze, parts_of, table
 from gazekit.training.openness import OpennessCallback
+from gazekit.training.optimizers import optimizer_of
 from gazekit.training.rng import Generators
 from gazekit.training.stage import Stage
 
@@ -62,9 +63,9 @@ class CambrianModule(LightningModule):
         return [OpennessCallback(self.stage, self.model), Generators(self.seed)]
 
     def configure_optimizers(self) -> Optimizer:
-        """AdamW with the groups of `optimizer_groups`."""
+        """What the stage names, with the groups of `optimizer_groups`."""
         fused = self.stage.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
-        return AdamW(optimizer_groups(self.parts, self.stage), betas=self.stage.betas, fused=fused)
+        return optimizer_of(self.parts, self.stage, fused=fused)
 
     def on_fit_start(self) -> None:
         """Switches gradient checkpointing, prints the table."""

@@ -47,7 +47,7 @@ def preview(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}; a sheet shows something")
     spec = spec or MosaicSpec()
-    plan = SingleQuestion(row=1, column=1, cell=1, where=1, count=1)
+    plan = SingleQuestion(row=1.0, column=1.0, cell=1.0, where=1.0, count=1.0)
     items = DigitsEvaluation(length=count, split=split, plan=plan, seed=seed, spec=spec).__getitems__(
         range(count)
     )

@@ -1,6 +1,6 @@
 """The laws of every room, as callables: `laws.check_router(MyRouter(k=4))` in a test of one's own."""
 
-from gazekit.testing.laws import attend, context, partition, pool, route, schedule
+from gazekit.testing.laws import attend, context, partition, pool, route, schedule, store
 from gazekit.testing.laws.attend import check_backend
 from gazekit.testing.laws.context import check_context
 from gazekit.testing.laws.law import Law
@@ -8,6 +8,7 @@ from gazekit.testing.laws.partition import check_grid, check_partitioner
 from gazekit.testing.laws.pool import check_pooler
 from gazekit.testing.laws.route import check_router
 from gazekit.testing.laws.schedule import check_schedule
+from gazekit.testing.laws.store import check_store
 
 __all__ = [
     "Law",
@@ -19,9 +20,11 @@ __all__ = [
     "check_pooler",
     "check_router",
     "check_schedule",
+    "check_store",
     "context",
     "partition",
     "pool",
     "route",
     "schedule",
+    "store",
 ]

@@ -1,6 +1,6 @@
 """The laws of backends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gazekit.contracts import Backend, Kind, Selection
 from gazekit.testing import oracle, strategies
-from gazekit.testing.cases import AttentionCase, document_of, map_tensors, padded, sample_of, shuffled
+from gazekit.testing.cases import AttentionCase, attention_sample, document_of, map_tensors, padded, shuffled
 from gazekit.testing.laws.law import law, run
 
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
@@ -26,15 +26,23 @@ class _Outcome:
 
 
 def _cases(
-    dtype: torch.dtype = torch.float32, device: str = "cpu", dims: Sequence[int] = (1, 3, 8)
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    dims: Sequence[int] = (1, 3, 8),
+    decoding: bool = False,
 ) -> st.SearchStrategy[AttentionCase]:
-    return strategies.attention_cases(dims=dims, dtype=dtype, device=device)
+    cases = strategies.decoding_cases if decoding else strategies.attention_cases
+    return cases(dims=dims, dtype=dtype, device=device)
 
 
 def _small(
-    dtype: torch.dtype = torch.float64, device: str = "cpu", dims: Sequence[int] = (2,)
-) -> st.SearchStrategy:
-    return strategies.attention_cases(dims=dims, dtype=torch.float64, device=device, max_side=2)
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    dims: Sequence[int] = (2,),
+    decoding: bool = False,
+) -> st.SearchStrategy[AttentionCase]:
+    cases = strategies.decoding_cases if decoding else strategies.attention_cases
+    return cases(dims=dims[:1], dtype=torch.float64, device=device, max_side=2)
 
 
 def _out(part: Backend, case: AttentionCase) -> Float[Tensor, "batch head query value_dim"]:
@@ -44,7 +52,7 @@ def _out(part: Backend, case: AttentionCase) -> Float[Tensor, "batch head query 
     return part.attend(there.query, there.entries, there.plan).cpu()
 
 
-def _with_gradients(attend, case: AttentionCase) -> _Outcome:  # noqa: ANN001
+def _with_gradients(attend: Callable[[AttentionCase], Tensor], case: AttentionCase) -> _Outcome:
     """Output and gradients for a fixed direction that is no constant."""
     leaves = [x.detach().clone().requires_grad_() for x in (case.query, case.entries.key, case.entries.value)]
     entries = replace(case.entries, key=leaves[1], value=leaves[2])
@@ -114,14 +122,14 @@ def unseen_entries_get_no_gradient(part: Backend, case: AttentionCase) -> None:
 
 @law(_cases)
 def all_regions_is_dense(part: Backend, case: AttentionCase) -> None:
-    """A selection of every complete region gives what no selection gives."""
+    """A selection of every complete region gives dense attention."""
     complete = (case.plan.rows.document[:, :, None] == case.plan.regions.document[:, None, :]) & (
         case.plan.regions.last[:, None, :] <= case.plan.rows.first[:, :, None]
     )
     ids = torch.arange(complete.shape[-1]).expand(complete.shape).masked_fill(~complete, complete.shape[-1])
     ids = ids.sort(dim=-1).values
     every = Selection(index=ids.masked_fill(ids == complete.shape[-1], -1)[:, None].int())
-    dense = _out(part, replace(case, plan=replace(case.plan, selection=None)))
+    dense = _oracle(replace(case, plan=replace(case.plan, selection=None)))
     _assert_close(_out(part, replace(case, plan=replace(case.plan, selection=every))), dense, "all regions")
 
 
@@ -136,7 +144,7 @@ def batch_is_one_by_one(part: Backend, case: AttentionCase) -> None:
     """Each sample gets what it would by itself."""
     together = _out(part, case)
     for b in range(together.shape[0]):
-        _assert_close(together[b : b + 1], _out(part, sample_of(case, b)), f"sample {b} by itself")
+        _assert_close(together[b : b + 1], _out(part, attention_sample(case, b)), f"sample {b} by itself")
 
 
 @law(_cases)
@@ -144,7 +152,7 @@ def packed_is_one_by_one(part: Backend, case: AttentionCase) -> None:
     """Each packed document gets what it would by itself."""
     together = _out(part, case)
     for b in range(together.shape[0]):
-        sample = sample_of(case, b)
+        sample = attention_sample(case, b)
         for document in sorted(set(sample.plan.query.document.flatten().tolist()) - {-1}):
             queries = sample.plan.query.document[0, 0] == document
             got = _out(part, document_of(sample, document))
@@ -155,11 +163,11 @@ def packed_is_one_by_one(part: Backend, case: AttentionCase) -> None:
 
 @law(_cases)
 def left_padding_changes_nothing(part: Backend, case: AttentionCase) -> None:
-    """Padding before queries and entries leaves the output as it was, and its own rows are zeros."""
-    _, real = _out(part, case), case.query.shape[2]
-    more = _out(part, padded(case, 3))
-    _assert_close(more[:, :, -real:], _out(part, case), "left padding")
-    assert (more[:, :, :-real] == 0).all(), "rows of padding are not zero"
+    """Padding before entries and, if there are several, queries leaves the output; its own rows are zeros."""
+    before = 3 if case.query.shape[2] > 1 else 0
+    got = _out(part, padded(case, queries=before, entries=3))
+    _assert_close(got[:, :, before:], _out(part, case), "left padding")
+    assert (got[:, :, :before] == 0).all(), "rows of padding are not zero"
 
 
 @law(_cases)
@@ -210,6 +218,7 @@ def check_backend(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     dims: Sequence[int] = (1, 3, 8),
+    decoding: bool = False,
     omit: Mapping[str, str] | None = None,
 ) -> None:
     """Checks a backend against every law of its room, on plans that it does not refuse.
@@ -219,10 +228,11 @@ def check_backend(
         dtype: Of queries, keys and values.
         device: Where it is asked.
         dims: Widths of heads to try.
+        decoding: Ask for one generated token at a time alone, for a backend that refuses all else.
         omit: Laws that do not apply, by name, each with the reason.
 
     Raises:
         AssertionError: It breaks a law; the message names it and shows the smallest case found.
         ValueError: An omission names no law, or gives no reason.
     """
-    run(LAWS, part, omit, dtype=dtype, device=device, dims=dims)
+    run(LAWS, part, omit, dtype=dtype, device=device, dims=dims, decoding=decoding)

@@ -75,7 +75,7 @@ def elementwise(part: Context, case: _Case) -> None:
 
 @law(_cases)
 def packed_is_one_by_one(part: Context, case: _Case) -> None:
-    """A document is kept alike wherever it is packed: other numbers of document, unit and region change nothing."""
+    """A document is kept alike wherever it is packed, whatever its number and those of its units."""
     tokens = case.tokens
     moved = Tokens(
         kind=tokens.kind,

@@ -36,12 +36,7 @@ class Law:
         """
         seen: list[object] = []
 
-        @hypothesis.settings(
-            deadline=None,
-            report_multiple_bugs=False,
-            print_blob=False,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )
+        @law_settings()
         @hypothesis.given(self.cases(**options))
         def try_one(case: object) -> None:
             seen[:] = [case]
@@ -59,6 +54,19 @@ class Law:
                 f"{_name(part)} breaks the law '{self.name}': {self.statement}\n"
                 f"{type(broken).__name__}: {broken}\nsmallest case found:\n{seen[0] if seen else 'none'}"
             ) from broken
+
+
+def law_settings(steps: int = 50) -> hypothesis.settings:
+    """The active profile without deadline, health checks and the explain phase."""
+    active = hypothesis.settings()
+    return hypothesis.settings(
+        deadline=None,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[phase for phase in active.phases if phase != hypothesis.Phase.explain],
+        stateful_step_count=steps,
+    )
 
 
 def law(cases: Callable[..., st.SearchStrategy]) -> Callable[[Callable[[Any, Any], None]], Law]:

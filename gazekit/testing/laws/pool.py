@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gazekit.contracts import Pooler, Sizes
 from gazekit.testing import strategies
-from gazekit.testing.cases import PoolingCase, sample_of
+from gazekit.testing.cases import PoolingCase, pooling_sample
 from gazekit.testing.laws.law import law, run
 
 
@@ -103,7 +103,7 @@ def batch_is_one_by_one(part: Pooler, case: PoolingCase) -> None:
     """Each sample scores as it would by itself."""
     together = _scores(part, case)
     for b in range(together.shape[0]):
-        alone = sample_of(case, b)
+        alone = pooling_sample(case, b)
         got = together[b : b + 1, ..., : alone.regions.count]
         _assert_equal(alone, got, _scores(part, alone), f"sample {b} in the batch and by itself")
 

@@ -1,0 +1,247 @@
+"""The laws of stores: a machine that does to a store and to plain tensors the same things, in any order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from hypothesis import errors, stateful
+from hypothesis import strategies as st
+from jaxtyping import Float
+from torch import Tensor
+
+from gazekit.contracts import Entries, Kind, Look, Plan, Regions, Selection, Sizes, Store, complete_regions
+from gazekit.testing import oracle, strategies
+from gazekit.testing.laws.law import check_omissions, law_settings
+from gazekit.testing.plain import PlainStore
+from gazekit.testing.prompts import Division, Document, Grid, Scatter, sketch
+
+LAWS = {
+    "equals plain entries": "Attention over what `fetch` gives equals attention over all that was added.",
+    "length counts tokens seen": "`length` counts what was added, padding and evicted tokens too.",
+    "places are true": "Where `begin`, `count` and `free` are given, exactly a region's members lie there.",
+    "keep": "`keep` drops all entries but those named, per KV head; more can be added afterwards.",
+    "mark and rollback": "`rollback` forgets what was added since the latest `mark`, no more; marks nest.",
+    "reorder": "`reorder` permutes, repeats or drops samples, with all that is remembered of them.",
+}
+
+_SIZES = Sizes(num_layers=1, num_heads=4, num_kv_heads=2, head_dim=2, hidden_dim=8)
+_CONFINED = frozenset({Kind.CONTEXT})
+
+
+def _divisions() -> st.SearchStrategy[Division]:
+    side = st.integers(1, 3)
+    return st.one_of(
+        st.builds(Grid, size=st.tuples(st.integers(1, 2), side, side)),
+        st.builds(Scatter, count=st.integers(1, 3), seed=strategies.seeds()),
+    )
+
+
+def _turns() -> st.SearchStrategy[Document]:
+    return strategies.documents(max_pieces=2, max_side=3)
+
+
+class StoreMachine(stateful.RuleBasedStateMachine):
+    """Feeds a store and a `PlainStore` alike and compares what can be attended to after every step."""
+
+    make_store: Callable[[], Store]
+    omit: Mapping[str, str]
+    latest: ClassVar["StoreMachine"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+        StoreMachine.latest = self
+
+    @stateful.initialize(
+        batch=st.integers(1, 3),
+        division=_divisions(),
+        pad_left=st.booleans(),
+        seed=strategies.seeds(),
+        data=st.data(),
+    )
+    def begin(self, batch: int, division: Division, pad_left: bool, seed: int, data: st.DataObject) -> None:
+        """Opens an empty store and declares the first turn."""
+        self.store = type(self).make_store()
+        self.plain = PlainStore(sizes=_SIZES, batch=batch)
+        self.division, self.pad_left = division, pad_left
+        self.chance = strategies.generator(seed)
+        self._turn(data)
+
+    @stateful.rule(count=st.integers(1, 12))
+    def add(self, count: int) -> None:
+        """Feeds the next tokens that were declared, a generated one after those."""
+        if self._fed():
+            self.plain.generate()
+        start = self.plain.length
+        stop = min(start + count, self.plain.conversation.length)
+        self.steps.append(f"add {stop - start} tokens")
+        look = self._look(stop - start)
+        self.plain.add(look)
+        self.store.add(look, self.plain.tokens().narrow(start, stop), self.plain.conversation.regions())
+
+    @stateful.precondition(lambda self: self._fed())
+    @stateful.rule(data=st.data())
+    def turn(self, data: st.DataObject) -> None:
+        """Declares what follows, with regions of its own."""
+        self._turn(data)
+
+    @stateful.precondition(lambda self: self.plain.length and "keep" not in self.omit)
+    @stateful.rule(heads=st.sampled_from([1, _SIZES.num_kv_heads]))
+    def keep(self, heads: int) -> None:
+        """Evicts about a quarter."""
+        self.steps.append(f"keep some, index with {heads} heads")
+        stays = torch.rand(self.plain.batch, heads, self.plain.length, generator=self.chance) < 0.75
+        position = self.store.entries().position
+        if heads == 1 and position.shape[1] > 1:
+            stays = stays.expand(-1, position.shape[1], -1)
+        kept = stays.expand(-1, max(stays.shape[1], position.shape[1]), -1).gather(
+            2, position.clamp_min(0).expand(-1, max(stays.shape[1], position.shape[1]), -1)
+        )
+        kept = kept & (position >= 0)
+        order = kept.long().argsort(dim=-1, descending=True, stable=True)[..., : int(kept.sum(-1).max())]
+        self.store.keep(torch.where(kept.gather(2, order), order, -1))
+        self.plain.keep(stays)
+
+    @stateful.precondition(lambda self: "mark and rollback" not in self.omit)
+    @stateful.rule()
+    def mark(self) -> None:
+        """Remembers this point."""
+        self.steps.append("mark")
+        self.store.mark()
+        self.plain.mark()
+
+    @stateful.precondition(lambda self: self.plain.marked)
+    @stateful.rule()
+    def rollback(self) -> None:
+        """Returns to the latest mark."""
+        self.steps.append("rollback")
+        self.store.rollback()
+        self.plain.rollback()
+
+    @stateful.precondition(lambda self: self.plain.length and "reorder" not in self.omit)
+    @stateful.rule(data=st.data())
+    def reorder(self, data: st.DataObject) -> None:
+        """Permutes, repeats or drops samples."""
+        places = st.integers(0, self.plain.batch - 1)
+        sample = data.draw(st.lists(places, min_size=1, max_size=3))
+        self.steps.append(f"reorder {sample}")
+        self.store.reorder(torch.tensor(sample))
+        self.plain.reorder(torch.tensor(sample))
+
+    @stateful.invariant()
+    def holds(self) -> None:
+        """What all laws say of this moment."""
+        if "length counts tokens seen" not in self.omit:
+            assert self.store.length == self.plain.length, (
+                f"length is {self.store.length} after {self.plain.length} tokens"
+            )
+        if self.plain.length == 0:
+            return
+        regions = self.plain.conversation.regions()
+        if "places are true" not in self.omit:
+            _assert_places(self.store.entries(), regions)
+        if "equals plain entries" not in self.omit:
+            self._compare(regions)
+
+    def _compare(self, regions: Regions) -> None:
+        """Attends densely and with a selection of the latest tokens."""
+        count = min(3, self.plain.length)
+        query_tokens = self.plain.tokens().narrow(self.plain.length - count, self.plain.length)
+        rows = strategies.rows_of(query_tokens, frozenset({Kind.TEXT}))
+        complete = complete_regions(rows, regions)
+        chosen = (
+            torch.rand(complete.shape[0], _SIZES.num_heads, *complete.shape[1:], generator=self.chance) < 0.5
+        )
+        selection = Selection(index=strategies.index_of(chosen & complete[:, None]))
+        query = self._look(count).query
+        for choice in (None, selection):
+            plan = Plan(
+                query=query_tokens, rows=rows, regions=regions, selection=choice, keeps=None, scale=1.0,
+                confined=_CONFINED,
+            )  # fmt: skip
+            entries, returned = self.store.fetch(choice)
+            got = oracle.attend(query, entries, replace(plan, selection=returned))
+            self._assert_close(got, oracle.attend(query, self.plain.entries(), plan), choice)
+
+    def _assert_close(
+        self, got: Float[Tensor, "..."], expected: Float[Tensor, "..."], choice: Selection | None
+    ) -> None:
+        what = "dense attention" if choice is None else f"attention to {choice.index.tolist()}"
+        torch.testing.assert_close(
+            got, expected, rtol=1e-4, atol=1e-5, msg=lambda text: f"{what} differs from plain entries: {text}"
+        )
+
+    def _fed(self) -> bool:
+        return self.plain.length == self.plain.conversation.length
+
+    def _turn(self, data: st.DataObject) -> None:
+        pieces = [data.draw(_turns()) for _ in range(self.plain.batch)]
+        self.plain.turn(pieces, self.division, self.pad_left)
+        layout, regions = self.plain.conversation.layout(), self.plain.conversation.regions()
+        self.steps.append(f"declare\n{sketch(layout, regions)}")
+
+    def _look(self, count: int) -> Look:
+        def tensor(heads: int) -> Tensor:
+            return torch.randn(self.plain.batch, heads, count, _SIZES.head_dim, generator=self.chance)
+
+        heads = _SIZES.num_kv_heads
+        return Look(
+            query=tensor(_SIZES.num_heads), key=tensor(heads), value=tensor(heads), layer=0, scale=1.0
+        )
+
+
+def _assert_places(entries: Entries, regions: Regions) -> None:
+    if entries.begin is None:
+        return
+    assert entries.count is not None, "count must stand beside begin"
+    assert entries.free is not None, "free must stand beside begin"
+    owner = entries.tokens.owner.masked_fill(~entries.tokens.valid, -1).tolist()
+    for b, heads in enumerate(owner):
+        for head, owners in enumerate(heads):
+            if any(region >= 0 for region in owners[entries.free :]):
+                raise AssertionError(f"a member lies behind free = {entries.free}: owners {owners}")
+            of = head * entries.begin.shape[1] // len(heads)
+            known = entries.begin.shape[2]
+            for region in range(max(known, regions.count)):
+                begin = int(entries.begin[b, of, region]) if region < known else 0
+                count = int(entries.count[b, of, region]) if region < known else 0
+                members = [place for place, other in enumerate(owners) if other == region]
+                assert members == list(range(begin, begin + count)), (
+                    f"region {region} of sample {b} lies at {members}, not at {count} places from {begin}"
+                )
+
+
+def check_store(make_store: Callable[[], Store], *, omit: Mapping[str, str] | None = None) -> None:
+    """Checks a store against plain tensors, through what may be done to it in any order.
+
+    Turns are declared, fed in pieces and followed by generated text; between these the store is marked,
+    rolled back, reordered and has entries evicted.
+
+    Args:
+        make_store: Makes an empty store, such as the class itself.
+        omit: Laws and operations that do not apply, by name, each with the reason.
+
+    Raises:
+        AssertionError: It breaks a law; the message names what failed and lists the shortest steps found.
+        ValueError: An omission names no law, or gives no reason.
+
+    Example:
+        >>> from gazekit.store import ResidentStore
+        >>> from gazekit.testing import laws
+        >>> laws.check_store(ResidentStore)
+    """
+    check_omissions(list(LAWS), omit or {})
+    machine = type(
+        "Machine", (StoreMachine,), {"make_store": staticmethod(make_store), "omit": dict(omit or {})}
+    )
+    try:
+        stateful.run_state_machine_as_test(machine, settings=law_settings(steps=20))
+    except errors.InvalidDefinition:
+        raise
+    except Exception as broken:
+        steps = "\n".join(StoreMachine.latest.steps)
+        raise AssertionError(
+            f"{make_store!r} breaks the laws of stores\n{type(broken).__name__}: {broken}\n"
+            f"shortest steps found:\n{steps}"
+        ) from broken
