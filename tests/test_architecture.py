@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "gazekit"
 
 LEVELS = {
     "__init__": -1,
+    "__version__": -1,
     "contracts": 0,
     "kernels": 0,
     "partition": 1,
@@ -55,7 +56,7 @@ DOORS = {
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),
     "hypothesis": ("testing/",),
-    "rich": ("training/", "cli/"),
+    "rich": ("training/", "demo/", "cli/"),
 }
 
 SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
