@@ -60,7 +60,7 @@ DOORS = {
 }
 
 SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+ROOMS = sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli", "demo"})
 
 
 def room_of(source: str) -> str:
