@@ -9,6 +9,7 @@ from importlib import metadata, util
 import torch
 
 import gazekit
+from gazekit.cli.backends import backends
 from gazekit.cli.output import EXTRAS
 from gazekit.contracts.device import choose_device, missing
 
@@ -31,6 +32,7 @@ def examine() -> dict[str, dict[str, str]]:
         "versions": versions(),
         "machine": machine(),
         "devices": devices(),
+        "backends": backends(choose_device("auto")),
         "optional packages": optional_packages(),
     }
 

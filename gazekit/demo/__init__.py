@@ -10,9 +10,8 @@ _QUICK = [
     "training.tower.steps=60",
     "training.stages.0.steps=4",
     "training.stages.1.steps=30",
-    "training.stages.1.warmup=5",
 ]
-_QUICK_CONTEXT = ["training.stages.0.steps=4", "training.stages.0.warmup=1"]
+_QUICK_CONTEXT = ["training.stages.0.steps=4"]
 QUESTIONS, QUICK_QUESTIONS = 2000, 100
 
 

@@ -45,7 +45,7 @@ def test_every_kind_of_value_comes_back(toys):
         colours=frozenset(toy_parts.Colour),
         where=Path("a/b"),
         lens=toy_parts.Lens(power=2),
-        lenses=[toy_parts.Lens(power=3)],
+        stack=[toy_parts.Lens(power=3)],
         flag=True,
         anything=[1, {"x": "y"}],
         count="many",
@@ -57,17 +57,20 @@ def test_every_kind_of_value_comes_back(toys):
 
 
 def test_values_are_converted_as_hints_say(toys):
-    part = build(frame(weights={"a": 1}, size=[1, 1, 1], lenses=[lens(power=1, width=2)]), imports=[toys])
+    part = build(frame(weights={"a": 1}, size=[1, 1, 1], stack=[lens(power=1, width=2)]), imports=[toys])
     assert part.size == (1, 1, 1)
     assert type(part.weights["a"]) is float
-    assert type(part.lenses[0].width) is float
+    assert type(part.stack[0].width) is float
     assert build(["text", "visual"], frozenset[Kind]) == {Kind.TEXT, Kind.VISUAL}
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ({"size": [1, 2]}, "size: must be a list of 3 (a whole number, a whole number, a whole number), got [1, 2]"),
+        (
+            {"size": [1, 2]},
+            "size: must be a list of 3 (a whole number, a whole number, a whole number), got [1, 2]",
+        ),
         ({"size": [1, 2.5, 3]}, "size.1: must be a whole number, got 2.5"),
         ({"size": 3}, "size: must be a list of 3 (a whole number, a whole number, a whole number), got 3"),
         ({"steps": [True]}, "steps.0: must be a whole number, got True"),
@@ -78,7 +81,7 @@ def test_values_are_converted_as_hints_say(toys):
         ({"lens": 3}, "lens: must be a Lens or null, got 3"),
         ({"lens": {"power": "1"}}, "lens.power: must be a whole number, got '1'"),
         ({"lens": frame()}, "lens._target_: toy_parts.Frame is not a Lens"),
-        ({"lenses": {"power": 1}}, "lenses: must be a list of a Lens, got {'power': 1}"),
+        ({"stack": {"power": 1}}, "stack: must be a list of a Lens, got {'power': 1}"),
         ({"flag": 1}, "flag: must be true or false, got 1"),
         ({"flag": "yes"}, "flag: must be true or false, got 'yes'"),
         ({"act": lens(power=1)}, "act._target_: toy_parts.Lens cannot be called"),
@@ -106,12 +109,12 @@ def test_a_literal_names_its_neighbour(toys):
 def test_all_faults_come_at_once(toys):
     tree = frame(
         lens=lens(powr=2, coating="blu", width=-1),
-        lenses=[lens(power=0, width=0), {"_target_": "toy_parts.Lenz"}, lens()],
+        stack=[lens(power=0, width=0), {"_target_": "toy_parts.Lenz"}, lens()],
         szie=[1],
         colour="blue",
     )
     assert [fault.path for fault in check(tree, imports=[toys])] == [
-        "lens.powr", "lens.coating", "lens.power", "lenses.0.power", "lenses.1._target_", "lenses.2.power",
+        "lens.powr", "lens.coating", "lens.power", "stack.0.power", "stack.1._target_", "stack.2.power",
         "szie", "colour",
     ]  # fmt: skip
 
@@ -143,7 +146,9 @@ def test_checking_builds_nothing_that_is_not_cheap(toys):
 
 
 def test_a_part_that_gets_its_weights_later_is_tried(toys):
-    assert lines({"_target_": "toy_parts.Weighted", "rank": 0}, toys) == ["rank: rank must be at least 1, got 0"]
+    assert lines({"_target_": "toy_parts.Weighted", "rank": 0}, toys) == [
+        "rank: rank must be at least 1, got 0"
+    ]
 
 
 def test_keyword_rests_open_no_door_for_typos(toys):
@@ -176,7 +181,9 @@ def test_a_users_function_stands_for_what_it_says_it_returns(toys):
 
 def test_an_implied_target_need_not_be_written_but_may(toys):
     hint = Annotated[object, Implied("gazekit.contracts.Sizes")]
-    assert build(SIZES, hint) == build({"_target_": "gazekit.contracts.Sizes", **SIZES}, hint) == Sizes(**SIZES)
+    assert (
+        build(SIZES, hint) == build({"_target_": "gazekit.contracts.Sizes", **SIZES}, hint) == Sizes(**SIZES)
+    )
     assert build([SIZES], list[hint]) == [Sizes(**SIZES)]
     (fault,) = check(lens(power=1), hint, [toys])
     assert str(fault) == "_target_: toy_parts.Lens is not a Sizes"
@@ -227,10 +234,12 @@ def test_what_cannot_be_written_plainly_is_said(value, hint, words):
 
 def test_a_part_that_forgets_its_arguments_cannot_be_written(toys):
     admit([toys])
-    import toy_parts
     import torch
+    import toy_parts
 
-    with pytest.raises(ValueError, match="keeps no attribute for its argument power; set self.power in __init__"):
+    with pytest.raises(
+        ValueError, match=r"keeps no attribute for its argument power; set self\.power in __init__"
+    ):
         to_section(toy_parts.Forgetful())
     with pytest.raises(ValueError, match="a Tensor cannot be written in a section"):
         to_section({"a": torch.zeros(1)})
@@ -238,6 +247,8 @@ def test_a_part_that_forgets_its_arguments_cannot_be_written(toys):
 
 
 def test_an_error_counts_and_lists_its_faults(toys):
-    with pytest.raises(SectionError, match=r"(?s)^2 faults in the section:\n  power: .*\n  widht: ") as caught:
+    with pytest.raises(
+        SectionError, match=r"(?s)^2 faults in the section:\n  power: .*\n  widht: "
+    ) as caught:
         build({"_target_": "toy_parts.Lens", "power": "x", "widht": 1}, imports=[toys])
     assert [fault.nearest for fault in caught.value.faults] == [None, "width"]

@@ -56,7 +56,9 @@ def test_no_target_leaves_gazekit(target):
         build({"a": [{"_target_": target}]})
 
 
-@pytest.mark.parametrize("target", ["toy_parts.os.system", "toy_parts.partial", "toy_parts.nn.Linear", "toy_parts.Viewer"])
+@pytest.mark.parametrize(
+    "target", ["toy_parts.os.system", "toy_parts.partial", "toy_parts.nn.Linear", "toy_parts.Viewer"]
+)
 def test_listing_a_module_does_not_list_what_it_imports(toys, target):
     with pytest.raises(TargetError):
         resolve(target, admit([toys]))
@@ -81,7 +83,9 @@ def test_any_text_is_refused_or_stays_inside(text):
 def test_a_refused_target_is_not_even_imported(tmp_path, monkeypatch):
     (tmp_path / "sly_module.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert "is neither in gazekit nor in a module under `imports:`" in str(check({"_target_": "sly_module.Part"})[0])
+    assert "is neither in gazekit nor in a module under `imports:`" in str(
+        check({"_target_": "sly_module.Part"})[0]
+    )
     assert "sly_module" not in sys.modules
 
 
@@ -166,4 +170,6 @@ def test_all_imports_that_fail_are_told_at_once(folder):
 
 def test_parts_of_an_import_that_failed_are_not_faulted_again(folder):
     file = write(folder, "failing_too.py", "import no_such_module_at_all\n")
-    assert [fault.path for fault in check({"_target_": "failing_too.Part", "x": 1}, imports=[file])] == ["imports.0"]
+    assert [fault.path for fault in check({"_target_": "failing_too.Part", "x": 1}, imports=[file])] == [
+        "imports.0"
+    ]

@@ -53,12 +53,12 @@ class Frame:
     colours: frozenset[Colour] = frozenset()
     where: Path | None = None
     lens: Lens | None = None
-    lenses: Sequence[Lens] = ()
+    stack: Sequence[Lens] = ()
     act: Callable[[int], int] | None = None
     flag: bool = False
     anything: Any = None
     count: int | str = 0
-    unknown: Nothing | None = None  # noqa: F821
+    unknown: Nothing | None = None
 
 
 class Body:

@@ -157,7 +157,7 @@ def _near_modules(steps: list[str], trusted: Collection[str]) -> Iterator[Module
 
 
 def _parts(module: ModuleType, trusted: Collection[str]) -> list[str]:
-    """What could be named in a module. Lazy names are taken at their word, so that nothing is loaded for them."""
+    """What could be named in a module. Lazy names are taken at their word, so that nothing is loaded."""
     here = vars(module)
     parts = [name for name, found in here.items() if name[0] != "_" and _no_part(found, trusted) is None]
     lazy = [name for name in getattr(module, "__all__", ()) if name not in here]
