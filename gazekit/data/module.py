@@ -86,6 +86,9 @@ class DigitsData(LightningDataModule):
         self.start = start
         self.validation_size = validation_size
         self.num_workers = num_workers
+        if validation_size == 0:
+            # Lightning warns of a loader of length 0, and validates nothing where this method is its own.
+            self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
         self._loader: StatefulDataLoader | None = None
         self._place: dict[str, Any] | None = None
 
@@ -117,10 +120,8 @@ class DigitsData(LightningDataModule):
             self._place = None
         return self._loader
 
-    def val_dataloader(self) -> DataLoader | list:
-        """Single questions about mosaics of validation scans; none where `validation_size` is 0."""
-        if self.validation_size == 0:
-            return []
+    def val_dataloader(self) -> DataLoader:
+        """Single questions about mosaics of validation scans."""
         dataset = DigitsDataset(
             split="validation",
             plan=SingleQuestion(),
