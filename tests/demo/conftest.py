@@ -10,7 +10,7 @@ SHORT = """
 import sys
 from pathlib import Path
 import gazekit.demo as demo
-demo._QUICK[:] = ["training.tower.steps=6", "training.stages.0.steps=2", "training.stages.1.steps=8",
+demo._QUICK[:] = ["training.tower.steps=6", "training.stages.0.steps=2", "training.stages.1.steps=16",
                   "training.stages.1.checkpoint_every=2"]
 demo._QUICK_CONTEXT[:] = ["training.stages.0.steps=2"]
 demo.QUICK_QUESTIONS = 12

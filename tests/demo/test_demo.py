@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from tests.demo.conftest import start_demo
 
 import gazekit.demo
+from gazekit.demo.report import EXAMPLES
 from gazekit.cli import main
 
 
@@ -29,7 +30,7 @@ def test_it_leaves_results_pictures_and_a_page(finished):
     for picture in ("loss.png", "openness.png", "glances.png", "example.png"):
         assert (finished / picture).read_bytes().startswith(b"\x89PNG")
     page = (finished / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 + gazekit.demo.report.EXAMPLES
+    assert page.count("data:image/png;base64,") == 2 + EXAMPLES
     assert "Answers about held-out scans" in (finished / "said.txt").read_text()
 
 
