@@ -72,6 +72,22 @@ def print_facts(title: str, facts: Mapping[str, str]) -> None:
     console.print(table)
 
 
+def print_figures(title: str, systems: Mapping[str, Mapping[str, float]]) -> None:
+    """A table of figures, a row for each system; a figure that a system does not have is left blank."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(name for figures in systems.values() for name in figures))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(_literal(title))
+    for name in columns:
+        table.add_column(_literal(name.replace("_", " ")), justify="right")
+    for system, figures in systems.items():
+        shown = [f"{figures[name]:.4g}" if name in figures else "" for name in columns]
+        table.add_row(_literal(system), *shown)
+    Console(highlight=False).print(table)
+
+
 def _literal(text: str) -> str:
     """Text whose square brackets are no markup."""
     from rich.markup import escape

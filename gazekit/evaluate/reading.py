@@ -57,6 +57,11 @@ class Answer:
     glances: Any = None
 
     @property
+    def written(self) -> int:
+        """Words that were generated in the place of expected ones before the answer ended."""
+        return next((n for n, word in enumerate(self.said) if not word), len(self.said))
+
+    @property
     def right(self) -> int:
         """Words that are right in their place."""
         return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
@@ -68,7 +73,7 @@ class Outcome:
 
     Attributes:
         answers: One for each item, in order.
-        attended: Entries attended by the queries that wrote answer words; None where nobody watched.
+        attended: Entries attended by the queries that wrote words in answers' places; None where nobody watched.
         routing: Where those queries looked; None where nobody watched or nothing routes.
         boxes: Regions of each item along (t, y, x) in tokens, `[region 3 2]`; empty where nobody watched.
     """
@@ -192,7 +197,7 @@ def _look_back(
 ) -> list[Answer]:
     """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
     last = batch["input_ids"].shape[1] - 1
-    words = torch.tensor([len(item.question.answer) for item in items])
+    words = torch.tensor([answer.written for answer in answers])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
     for glance in seen.glances:
@@ -210,12 +215,14 @@ def _look_back(
     stacked = {word: torch.stack([by[layer] for layer in sorted(by)], 1) for word, by in chosen.items()}
     traced = []
     for place, (item, answer) in enumerate(zip(items, answers, strict=True)):
-        looked = torch.stack([stacked[word][place] for word in range(len(answer.expected))])
+        none = torch.full_like(next(iter(stacked.values()))[place], -1)
+        written = range(len(answer.expected))
+        looked = torch.stack([stacked[word][place] if word < answer.written else none for word in written])
         real = regions.size[place].cpu() > 0
         box = regions.box[place].cpu()[real]
         outcome.boxes.append(box)
         masks = torch.from_numpy(item.masks)
-        described = masks.flatten(1).any(1)
+        described = masks.flatten(1).any(1) & (torch.arange(len(masks)) < answer.written)
         if bool(described.any()):
             grid = (int(box[:, 1, 1].max()), int(box[:, 2, 1].max()))
             boxes = box.expand(int(described.sum()), -1, -1, -1)
