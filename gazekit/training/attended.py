@@ -19,7 +19,7 @@ _VISUAL = GazeTrace.KINDS.index(Kind.VISUAL)
 
 @dataclass(frozen=True)
 class Attended:
-    """Means over the routing layers, heads and rows of a step.
+    """Means over the routing layers, heads and rows of a step; rows with nothing to see before them are left out.
 
     Attributes:
         regions: Regions that a row looks at, its K.
@@ -63,9 +63,9 @@ def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attend
     present = (trace.regions.document >= 0).sum(dim=1).cpu()
     chosen, seen, offered = [], [], []
     for glance in trace.glances:
-        rows = glance.position >= 0
         head = glance.attended.shape[1]
         before = preceding.gather(1, glance.position.clamp_min(0))
+        rows = (glance.position >= 0) & (before > 0)
         offered.append(before[rows].double().sum() * head)
         seen.append(glance.attended[..., _VISUAL].transpose(1, 2)[rows].double().sum())
         if glance.index is None:

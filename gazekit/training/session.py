@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from gazekit.training.allocator import keep_memory
+
 _tensors: Any = torch.utils.deterministic
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -57,14 +59,17 @@ def on_cpu(device: str) -> bool:
 
 @contextmanager
 def session(device: str) -> Iterator[None]:
-    """Runs a fit reproducibly on the CPU (several threads would else add up gradients in any order), and quietly.
+    """Runs a fit quietly, and on the CPU reproducibly: several threads would else add up gradients in any order.
 
-    Only notices that say nothing about the run are silenced, each by its text.
+    There the process also keeps its memory from step to step (`keep_memory`), from then on. Only notices that say
+    nothing about the run are silenced, each by its text.
     """
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     deterministic = torch.are_deterministic_algorithms_enabled()
     filled = _tensors.fill_uninitialized_memory
+    if on_cpu(device):
+        keep_memory()
     if on_cpu(device) and not deterministic:
         _tensors.fill_uninitialized_memory = False
         torch.use_deterministic_algorithms(True)

@@ -1,11 +1,14 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from gazekit.training import read_history, run
 from gazekit.training.session import device_arguments, session
-from tests.training.standin import RATES, TinyData, TinyModel, assert_same_weights, stage
+from tests.training.standin import RATES, ROOT, TinyData, TinyModel, assert_same_weights, stage
 from tests.training.test_resume import InterruptAt
 
 STAGES = [
@@ -92,6 +95,26 @@ def test_device_is_checked():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device 'cuda' is not available on this machine"):
             device_arguments("cuda")
+
+
+def test_memory_is_kept_under_glibc():
+    """A block that is freed and asked for again costs no page faults."""
+    script = (
+        "import platform, resource\n"
+        "from gazekit.training.allocator import keep_memory\n"
+        "assert keep_memory() == (platform.libc_ver()[0] == 'glibc')\n"
+        "def touch():\n"
+        "    return bytearray(b'x') * (20 * 2**20)\n"
+        "touch()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(10):\n"
+        "    touch()\n"
+        "faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "assert faults < 1000 or platform.libc_ver()[0] != 'glibc', faults\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
 
 
 def test_session_puts_everything_back():
