@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
 MIN_SHARE = 0.25
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What is asked: the kind of question, its words, the words of the answer and the place that each describes."""
 
@@ -29,6 +30,7 @@ class Asked(Protocol):
     cells: tuple[int | None, ...]
 
 
+@runtime_checkable
 class Item(Protocol):
     """One question about one image, with its truth; what `gazekit.data.digits` yields."""
 
@@ -36,6 +38,17 @@ class Item(Protocol):
     question: Asked
     masks: Bool[np.ndarray, "word height width"]
     prompt: Any
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Questions, drawn as they are asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Item:
+        """One of them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ class Outcome:
 def read(
     model: nn.Module,
     processor: Any,
-    items: Sequence[Item],
+    items: Items,
     *,
     batch_size: int = 100,
     trace: bool = False,
