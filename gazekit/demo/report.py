@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -185,8 +186,14 @@ def examples_of(verdict: Verdict) -> list[Example]:
 
 
 def save_results(results: dict[str, Any], out: Path) -> None:
-    """Writes `results.json`."""
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    """Writes `results.json`; a figure that there is none of is null."""
+    (out / "results.json").write_text(json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _answers(outcome: Any) -> dict[str, Any]:

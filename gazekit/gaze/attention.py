@@ -108,9 +108,10 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     compositions = [gaze] if isinstance(gaze, Gaze) else list(gaze)
     if not compositions:
         raise ValueError("gaze must be a composition or a list of at least one, got none")
+    attentions = _attentions(text_model)
     register()
     text_model.set_attn_implementation(NAME)
-    for attention in _attentions(text_model):
+    for attention in attentions:
         attention.gaze = compositions[attention.layer_idx % len(compositions)]
     text_model.__dict__.setdefault("gaze_trace", None)
     text_model.__dict__.setdefault("gaze_eviction", None)

@@ -148,7 +148,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self,
         pixel_values: Float[Tensor, "batch unit 3 height width"],
         needed: Bool[Tensor, "batch unit"] | None = None,
-    ) -> Float[Tensor, "batch unit visual width"]:
+    ) -> Float[Tensor, "batch unit visual dim"]:
         """Embeddings of images and frames; those not `needed` (padding, say) are not encoded and stay zero."""
         batch, units = pixel_values.shape[:2]
         if needed is None:

@@ -15,7 +15,7 @@ from torch.optim import AdamW, Optimizer
 
 from gazekit.training.groups import optimizer_groups, parts_of
 from gazekit.training.rng import Generators, seed_all
-from gazekit.training.run import StageResult, fit_module
+from gazekit.training.fit import StageResult, fit_module
 from gazekit.training.stage import Stage
 
 Windows = Mapping[str, Tensor]

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from gazekit.gaze import Gaze
@@ -105,9 +105,11 @@ class TinyData(LightningDataModule):
         self.samples = Samples(length)
 
     def train_dataloader(self) -> StatefulDataLoader:
-        return StatefulDataLoader(
-            self.samples, batch_size=self.batch_size, shuffle=self.shuffle, num_workers=0
-        )
+        order = {"shuffle": self.shuffle}
+        if self.trainer is not None and self.trainer.world_size > 1:
+            ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+            order = {"sampler": DistributedSampler(self.samples, shuffle=False, **ranks)}
+        return StatefulDataLoader(self.samples, batch_size=self.batch_size, num_workers=0, **order)
 
 
 def stage(**changes: object) -> Stage:

@@ -1,3 +1,5 @@
+from io import StringIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,7 +94,7 @@ def test_groups_hold_each_trained_parameter_once_with_its_own_rate_and_decay():
 
 def test_table_says_what_trains():
     chosen = stage(learning_rates={"projector": 1e-2, "context": 1e-3})
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=120, record=True, file=StringIO())
     console.print(table(parts_of(TinyModel(), chosen), chosen))
     lines = {line.split()[1]: line for line in console.export_text().splitlines() if "│" in line}
     assert "frozen" in lines["tower"]

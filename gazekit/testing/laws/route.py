@@ -22,10 +22,11 @@ def _cases(sizes: Sizes | None = None) -> st.SearchStrategy[RoutingCase]:
 
 
 def _tied(sizes: Sizes | None = None) -> st.SearchStrategy[RoutingCase]:
-    def same_for_all_heads(case: RoutingCase) -> RoutingCase:
-        return replace(case, scores=case.scores[:, :1].expand_as(case.scores).contiguous())
+    return strategies.routing_cases(sizes, distinct=False).map(_same_for_all_heads)
 
-    return strategies.routing_cases(sizes, distinct=False).map(same_for_all_heads)
+
+def _same_for_all_heads(case: RoutingCase) -> RoutingCase:
+    return replace(case, scores=case.scores[:, :1].expand_as(case.scores).contiguous())
 
 
 def _asked(part: Router, case: RoutingCase) -> Selection:

@@ -78,7 +78,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.steps.append(f"add {stop - start} tokens")
         look = self._look(stop - start)
         self.plain.add(look)
-        self.store.add(look, self.plain.tokens().narrow(start, stop), self.plain.conversation.regions())
+        self.store.add(look, self.plain.tokens().narrow(start, stop), self.plain.conversation.regions)
 
     @stateful.precondition(lambda self: self._fed())
     @stateful.rule(data=st.data())
@@ -138,7 +138,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             )
         if self.plain.length == 0:
             return
-        regions = self.plain.conversation.regions()
+        regions = self.plain.conversation.regions
         if "places are true" not in self.omit:
             _assert_places(self.store.entries(), regions)
         if "equals plain entries" not in self.omit:
@@ -178,17 +178,14 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     def _turn(self, data: st.DataObject) -> None:
         pieces = [data.draw(_turns()) for _ in range(self.plain.batch)]
         self.plain.turn(pieces, self.division, self.pad_left)
-        layout, regions = self.plain.conversation.layout(), self.plain.conversation.regions()
+        layout, regions = self.plain.conversation.layout, self.plain.conversation.regions
         self.steps.append(f"declare\n{sketch(layout, regions)}")
 
     def _look(self, count: int) -> Look:
-        def tensor(heads: int) -> Tensor:
-            return torch.randn(self.plain.batch, heads, count, _SIZES.head_dim, generator=self.chance)
-
-        heads = _SIZES.num_kv_heads
-        return Look(
-            query=tensor(_SIZES.num_heads), key=tensor(heads), value=tensor(heads), layer=0, scale=1.0
-        )
+        heads = [_SIZES.num_heads, _SIZES.num_kv_heads, _SIZES.num_kv_heads]
+        drawn = torch.randn(self.plain.batch, sum(heads), count, _SIZES.head_dim, generator=self.chance)
+        query, key, value = drawn.split(heads, dim=1)
+        return Look(query=query, key=key, value=value, layer=0, scale=1.0)
 
 
 def _assert_places(entries: Entries, regions: Regions) -> None:
