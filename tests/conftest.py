@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,8 +19,14 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 if os.environ.get("GAZEKIT_TYPECHECK", "1") != "0":
+    # Not gazekit.testing: beartype cannot read the types of hypothesis, which its strategies and laws are made of.
+    rooms = {path.stem for path in (Path(__file__).parents[1] / "gazekit").iterdir()} - {
+        "testing",
+        "__pycache__",
+    }
     # As type checkers have it, an int will do where a float is asked for.
-    install_import_hook("gazekit", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+    checker = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    install_import_hook(sorted(f"gazekit.{room}" for room in rooms), checker)
 
 torch.set_num_threads(1)
 
@@ -33,7 +40,13 @@ def _fill_uninitialised_memory() -> None:
 _fill_uninitialised_memory()
 
 _SLOW_CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", max_examples=20, deadline=None, suppress_health_check=_SLOW_CHECKS)
+settings.register_profile(
+    "default",
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=_SLOW_CHECKS,
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.register_profile("thorough", max_examples=300, deadline=None, suppress_health_check=_SLOW_CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

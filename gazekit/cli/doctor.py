@@ -9,7 +9,8 @@ from importlib import metadata, util
 import torch
 
 import gazekit
-from gazekit.cli.output import EXTRAS
+from gazekit.cli.backends import backends
+from gazekit.cli.output import DISTRIBUTIONS, EXTRAS
 from gazekit.contracts.device import choose_device, missing
 
 CORE = (
@@ -22,7 +23,6 @@ CORE = (
     "jaxtyping",
     "safetensors",
 )
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 def examine() -> dict[str, dict[str, str]]:
@@ -31,6 +31,7 @@ def examine() -> dict[str, dict[str, str]]:
         "versions": versions(),
         "machine": machine(),
         "devices": devices(),
+        "backends": backends(choose_device("auto")),
         "optional packages": optional_packages(),
     }
 

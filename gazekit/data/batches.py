@@ -14,7 +14,13 @@ from gazekit.data.digits.datasets import DigitsSample
 
 @runtime_checkable
 class ConversationProcessor(Protocol):
-    """What turns conversations into a batch: `CambrianProcessor`, or another model's."""
+    """What turns conversations into a batch: `CambrianProcessor`, or another model's.
+
+    Attributes:
+        image_processor: Turns images alone into pixel values; called as transformers' are.
+    """
+
+    image_processor: Any
 
     def encode_conversation(
         self, messages: list[dict[str, object]], images: list[Image.Image]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from gazekit.data.digits.conversations import ManyQuestions, SingleQuestion
 from gazekit.data.digits.datasets import DigitsDataset, DigitsEvaluation, QuestionPlan
 from gazekit.data.digits.mosaics import MosaicSpec
 from gazekit.data.digits.scans import Split
+from gazekit.data.windows import DigitsWindows
 
 _VALIDATION_SEED = 0
 
@@ -84,6 +86,9 @@ class DigitsData(LightningDataModule):
         self.start = start
         self.validation_size = validation_size
         self.num_workers = num_workers
+        if validation_size == 0:
+            # Lightning warns of a loader of length 0, and validates nothing where this method is its own.
+            self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
         self._loader: StatefulDataLoader | None = None
         self._place: dict[str, Any] | None = None
 
@@ -101,21 +106,22 @@ class DigitsData(LightningDataModule):
             start=self.start,
             spec=self.mosaic,
         )
-        self._loader = StatefulDataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            collate_fn=EncodeConversations(self.processor),
-            num_workers=self.num_workers,
-        )
+        with warnings.catch_warnings():
+            # torchdata 0.11 calls what torch 2.13 has deprecated
+            warnings.filterwarnings("ignore", message=".*set_vital.*")
+            self._loader = StatefulDataLoader(
+                dataset,
+                batch_size=self.batch_size,
+                collate_fn=EncodeConversations(self.processor),
+                num_workers=self.num_workers,
+            )
         if self._place is not None:
             self._loader.load_state_dict(self._place)
             self._place = None
         return self._loader
 
-    def val_dataloader(self) -> DataLoader | list:
-        """Single questions about mosaics of validation scans; none where `validation_size` is 0."""
-        if self.validation_size == 0:
-            return []
+    def val_dataloader(self) -> DataLoader:
+        """Single questions about mosaics of validation scans."""
         dataset = DigitsDataset(
             split="validation",
             plan=SingleQuestion(),
@@ -128,6 +134,16 @@ class DigitsData(LightningDataModule):
     def evaluation(self, length: int, *, split: Split = "test", seed: int = 0) -> DigitsEvaluation:
         """Single questions with their ground truth, about mosaics of held-out scans."""
         return DigitsEvaluation(length=length, split=split, seed=seed, spec=self.mosaic)
+
+    def windows(self, batch_size: int = 256, *, split: Split = "train") -> DigitsWindows:
+        """Single cells of such mosaics, to pretrain a tower on."""
+        return DigitsWindows(
+            self.processor.image_processor,
+            mosaic=self.mosaic,
+            batch_size=batch_size,
+            seed=self.seed,
+            split=split,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the epoch, and what must be the same for it to mean the same."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
 MIN_SHARE = 0.25
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What is asked: the kind of question, its words, the words of the answer and the place that each describes."""
 
@@ -29,6 +30,7 @@ class Asked(Protocol):
     cells: tuple[int | None, ...]
 
 
+@runtime_checkable
 class Item(Protocol):
     """One question about one image, with its truth; what `gazekit.data.digits` yields."""
 
@@ -36,6 +38,17 @@ class Item(Protocol):
     question: Asked
     masks: Bool[np.ndarray, "word height width"]
     prompt: Any
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Questions, drawn as they are asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Item:
+        """One of them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,11 @@ class Answer:
     glances: Any = None
 
     @property
+    def written(self) -> int:
+        """Words that were generated in the place of expected ones before the answer ended."""
+        return next((n for n, word in enumerate(self.said) if not word), len(self.said))
+
+    @property
     def right(self) -> int:
         """Words that are right in their place."""
         return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
@@ -68,7 +86,7 @@ class Outcome:
 
     Attributes:
         answers: One for each item, in order.
-        attended: Entries attended by the queries that wrote answer words; None where nobody watched.
+        attended: Entries attended by the queries that wrote words in answers' places; None where nobody watched.
         routing: Where those queries looked; None where nobody watched or nothing routes.
         boxes: Regions of each item along (t, y, x) in tokens, `[region 3 2]`; empty where nobody watched.
     """
@@ -97,7 +115,7 @@ class Outcome:
 def read(
     model: nn.Module,
     processor: Any,
-    items: Sequence[Item],
+    items: Items,
     *,
     batch_size: int = 100,
     trace: bool = False,
@@ -125,7 +143,7 @@ def read(
     if trace:
         config = model.config.get_text_config()
         outcome.attended = AttendedEntries()
-        routes = any(gaze.route is not None for gaze in compositions(model.language_model))
+        routes = any(gaze.route is not None for gaze in compositions(cast(nn.Module, model.language_model)))
         if routes:
             outcome.routing = RoutingAccuracy(config.num_hidden_layers, config.num_attention_heads)
     for start in range(0, len(items), batch_size):
@@ -146,9 +164,8 @@ def _generate(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The batch of prompts and the new tokens, `[item word]`."""
     device = next(model.parameters()).device
-    encoded = [processor.encode_conversation(item.prompt.as_chat(), item.prompt.images) for item in items]
-    batch = processor.collate(encoded, padding_side="left")
-    batch = {name: value.to(device) for name, value in batch.items() if name != "labels"}
+    prompts = [processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items]
+    batch = dict(processor(text=prompts, images=[list(item.prompt.images) for item in items]).to(device))
     longest = max(len(item.question.answer) for item in items)
     cache = {}
     if eviction is not None:
@@ -192,29 +209,33 @@ def _look_back(
     min_share: float,
 ) -> list[Answer]:
     """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
-    from dataclasses import replace
-
     last = batch["input_ids"].shape[1] - 1
-    words = torch.tensor([len(item.question.answer) for item in items])
+    words = torch.tensor([answer.written for answer in answers])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
-    for layer, word, row, glance in _writing(seen, last):
-        counts = (word < words)[:, None]
-        outcome.attended.update(glance.attended[:, :, row : row + 1], visual, counts)
-        if glance.index is not None:
-            chosen[word][layer] = glance.index[:, :, row]
+    for glance in seen.glances:
+        for word in range(int(glance.position.max()) - last + 1):
+            row = (glance.position == last + word).int().argmax(1)
+            at = row[:, None, None, None]
+            attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))
+            outcome.attended.update(attended, visual, (word < words)[:, None])
+            if glance.index is not None:
+                index = glance.index.gather(2, at.expand(-1, glance.index.shape[1], 1, glance.index.shape[3]))
+                chosen[word][glance.layer] = index[:, :, 0]
     if outcome.routing is None or not chosen:
         return answers
     regions = seen.regions
     stacked = {word: torch.stack([by[layer] for layer in sorted(by)], 1) for word, by in chosen.items()}
     traced = []
     for place, (item, answer) in enumerate(zip(items, answers, strict=True)):
-        looked = torch.stack([stacked[word][place] for word in range(len(answer.expected))])
+        none = torch.full_like(next(iter(stacked.values()))[place], -1)
+        written = range(len(answer.expected))
+        looked = torch.stack([stacked[word][place] if word < answer.written else none for word in written])
         real = regions.size[place].cpu() > 0
         box = regions.box[place].cpu()[real]
         outcome.boxes.append(box)
         masks = torch.from_numpy(item.masks)
-        described = masks.flatten(1).any(1)
+        described = masks.flatten(1).any(1) & (torch.arange(len(masks)) < answer.written)
         if bool(described.any()):
             grid = (int(box[:, 1, 1].max()), int(box[:, 2, 1].max()))
             boxes = box.expand(int(described.sum()), -1, -1, -1)
@@ -223,12 +244,3 @@ def _look_back(
         traced.append(replace(answer, glances=looked))
     return traced
 
-
-def _writing(seen: GazeTrace, last: int) -> Iterator[tuple[int, int, int, Any]]:
-    """(layer, word, row, glance) of the queries that write words; all samples' rows end alike, being left-padded."""
-    for glance in seen.glances:
-        position = glance.position.amax(0)
-        for row in range(position.shape[0]):
-            word = int(position[row]) - last
-            if word >= 0:
-                yield glance.layer, word, row, glance

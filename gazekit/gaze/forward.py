@@ -140,9 +140,8 @@ class ForwardPass:
         window = self.layout.tokens.narrow(self.start, self.stop)
         tokens = window.owned_by(regions.owner[:, None, self.start : self.stop])
         routes = torch.zeros_like(tokens.kind[:, 0], dtype=torch.bool)
-        if gaze.route is not None:
-            for kind in gaze.routing_kinds:
-                routes |= tokens.kind[:, 0] == kind
+        for kind in gaze.routing_kinds:
+            routes |= tokens.kind[:, 0] == kind
         rows = rows_of(tokens, routes)
         dense = _indices(tokens.valid[:, 0] & ~routes)
         return Division(

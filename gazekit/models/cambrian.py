@@ -20,7 +20,7 @@ from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import Section, compose, describe, fit
 from gazekit.models.layout import UnitForm, layout_from_ids
-from gazekit.models.projector import Projector
+from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
 
@@ -148,12 +148,15 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self,
         pixel_values: Float[Tensor, "batch unit 3 height width"],
         needed: Bool[Tensor, "batch unit"] | None = None,
-    ) -> Float[Tensor, "batch unit visual width"]:
+    ) -> Float[Tensor, "batch unit visual dim"]:
         """Embeddings of images and frames; those not `needed` (padding, say) are not encoded and stay zero."""
         batch, units = pixel_values.shape[:2]
         if needed is None:
             needed = torch.ones(batch, units, dtype=torch.bool, device=pixel_values.device)
-        pixels = pixel_values[needed].to(self.projector.first.weight.dtype)
+        weight = self.projector.first.weight
+        if not bool(needed.any()):
+            return weight.new_zeros(batch, units, self.num_visual_tokens, self.config.text_config.hidden_size)
+        pixels = pixel_values[needed].to(weight.dtype)
         grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
         out = grid.new_zeros(batch, units, *grid.shape[1:])
         return out.index_put((needed,), grid)
@@ -201,13 +204,13 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
         """
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        layout = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
+        declared = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:
             use_cache = self.config.text_config.use_cache and not self.training and labels is None
-        if layout is not None:
-            layout = layout.extended(stop)
+        if declared is not None:
+            layout = declared.extended(stop)
             check_units(layout, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start)
             embeds = self._splice(embeds, layout, start, pixel_values, visual_embeds)
             if position_ids is None:
@@ -215,9 +218,10 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if attention_mask is None and not layout.tokens.valid.all():
                 attention_mask = layout.tokens.valid[:, 0, :stop]
         if self._gazes:
+            assert declared is not None, "_layout_of refuses a gaze model without a layout"
             past_key_values = prepare_cache(past_key_values, len(self.language_model.layers)) if use_cache else None
             kwargs["gaze_pass"] = begin_pass(
-                self.language_model, layout, start, stop, past_key_values=past_key_values, openness=gaze_openness
+                self.language_model, declared, start, stop, past_key_values=past_key_values, openness=gaze_openness
             )
         outputs = self.language_model(
             inputs_embeds=embeds,
@@ -285,6 +289,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _init_weights(self, module: nn.Module) -> None:
         if module is self.projector.first or module is self.projector.second:
             module.reset_parameters()
+        elif module is self.projector.row or module is self.projector.column:
+            nn.init.normal_(module.weight, std=PLACE_STD)
         elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
             self.compressor.reset_parameters()
         else:

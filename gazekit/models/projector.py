@@ -5,6 +5,9 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+PLACE_STD = 0.2
+"""Spread of the row and column embeddings at the start: wide enough to be heard beside features of unit scale."""
+
 
 class Projector(nn.Module):
     """`mlp2x_gelu`: Linear, exact GELU, Linear, with the initialisation that nn.Linear has by itself (Cambrian-1).

@@ -51,7 +51,7 @@ class Recipe:
 
     name: str
     seed: int = 0
-    imports: Annotated[tuple[str, ...], Written(list[str])] = ()
+    imports: tuple[str, ...] = ()
     model: Annotated[Any, Written(Model | None)] = None
     gaze: Annotated[Any, Written(Composition | list[Composition] | None)] = None
     data: Annotated[Any, Written(Data | dict[str, Data] | None)] = None

@@ -14,16 +14,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 
-from gazekit.training.rng import rng_state, set_rng_state
-
 RECORD = "gazekit"
 
 
 class Checkpoints(Checkpoint):
     """Saves everything that the next step depends on: weights, optimizer, data position, random generators.
 
-    A file appears under its name only when it is whole. Lightning restores all but the generators; this callback
-    does that, right before the first step after a restart.
+    A file appears under its name only when it is whole.
 
     Args:
         folder: Where the checkpoints go, as `step-<step>.ckpt`.
@@ -47,7 +44,6 @@ class Checkpoints(Checkpoint):
         self.run = run or {}
         self.seconds = 0.0
         self.openness = 1.0
-        self._generators: list[dict[str, Any]] | None = None
         self._saved = 0
         self._since = 0.0
 
@@ -57,14 +53,6 @@ class Checkpoints(Checkpoint):
         self._saved = trainer.global_step
         if trainer.global_step == 0 and 0 in self.keep:
             self._save(trainer, {})
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Puts the generators back before the first step after a restart."""
-        if self._generators is not None:
-            set_rng_state(self._generators[min(trainer.global_rank, len(self._generators) - 1)])
-            self._generators = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -81,13 +69,8 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds what Lightning does not save."""
-        generators: list[Any] = [rng_state()]
-        if trainer.world_size > 1:
-            generators = [None] * trainer.world_size
-            torch.distributed.all_gather_object(generators, rng_state())
         checkpoint[RECORD] = {
             "run": self.run,
-            "generators": generators,
             "seconds": self.seconds,
             "loss": pl_module.loss,
             "lowest_openness": self.openness,
@@ -98,7 +81,6 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Takes up the record of `on_save_checkpoint`."""
         record = checkpoint[RECORD]
-        self._generators = record["generators"]
         self.seconds = record["seconds"]
         pl_module.loss = record["loss"]
         self.openness = record["lowest_openness"]
@@ -149,7 +131,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def read_record(checkpoint: Path) -> dict[str, Any]:
-    """What `Checkpoints` added to a checkpoint: run, generators, seconds, lowest_openness."""
+    """What `Checkpoints` added to a checkpoint: run, seconds, loss, lowest_openness."""
     return torch.load(checkpoint, weights_only=True, map_location="cpu")[RECORD]
 
 

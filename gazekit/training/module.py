@@ -11,12 +11,14 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
+from gazekit.training.activations import checkpoint_activations
 from gazekit.training.attended import Attended, measure
-from gazekit.training.groups import freeze, optimizer_groups, parts_of, table
+from gazekit.training.groups import freeze, parts_of, table
 from gazekit.training.openness import OpennessCallback
-from gazekit.training.rng import seed_all
+from gazekit.training.optimizers import optimizer_of
+from gazekit.training.rng import Generators
 from gazekit.training.stage import Stage
 
 IGNORED = -100
@@ -58,22 +60,18 @@ class CambrianModule(LightningModule):
         freeze(self.parts)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The callback that drives the openness."""
-        return [OpennessCallback(self.stage, self.model)]
+        """What drives the openness, and the random generators."""
+        return [OpennessCallback(self.stage, self.model), Generators(self.seed)]
 
     def configure_optimizers(self) -> Optimizer:
-        """AdamW with the groups of `optimizer_groups`."""
+        """What the stage names, with the groups of `optimizer_groups`."""
         fused = self.stage.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
-        return AdamW(optimizer_groups(self.parts, self.stage), betas=self.stage.betas, fused=fused)
+        return optimizer_of(self.parts, self.stage, fused=fused)
 
     def on_fit_start(self) -> None:
-        """Seeds, switches gradient checkpointing, prints the table."""
-        seed_all(self.seed + self.global_rank)
+        """Switches gradient checkpointing, prints the table."""
         super().train()
-        if self.stage.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        elif getattr(self.model, "is_gradient_checkpointing", False):
-            self.model.gradient_checkpointing_disable()
+        checkpoint_activations(self.model, self.stage.gradient_checkpointing)
         if self.verbose:
             self._print_table()
 

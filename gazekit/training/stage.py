@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 Decay = Literal["cosine", "linear", "constant"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
+OptimizerName = Literal["adamw", "muon"]
+
 PARTS = ("tower", "compressor", "projector", "context", "language")
 
 
@@ -35,7 +37,8 @@ class Stage:
         warmup: Steps over which the rate rises to its peak; below 1, a share of `steps`.
         decay: How the rate falls from its peak to the end.
         final: What the rate ends at, as a share of the peak.
-        weight_decay: AdamW's; none on norms, biases and embeddings.
+        optimizer: "adamw", or "muon": Muon for the matrices of the decoder's layers, AdamW for the rest.
+        weight_decay: Decoupled from the gradient; none on norms, biases and embeddings.
         betas: AdamW's.
         clip: Largest norm of all gradients together; None = not clipped.
         accumulate: Batches whose gradients make one step.
@@ -56,6 +59,7 @@ class Stage:
     warmup: int | float = 0.03
     decay: Decay = "cosine"
     final: float | int = 0.0
+    optimizer: OptimizerName = "adamw"
     weight_decay: float | int = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float | int | None = 1.0
@@ -106,6 +110,10 @@ class Stage:
             raise ValueError(f"final must be between 0 and 1, a share of the peak rate, got {self.final}")
 
     def _check_optimizer(self) -> None:
+        if self.optimizer not in get_args(OptimizerName):
+            raise ValueError(
+                f"optimizer must be one of {', '.join(get_args(OptimizerName))}, got {self.optimizer!r}"
+            )
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}; 0 turns it off")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from gazekit.training.fit import StageResult, fit_module
 from gazekit.training.groups import optimizer_groups, parts_of
-from gazekit.training.rng import seed_all
-from gazekit.training.run import StageResult, fit_module
+from gazekit.training.rng import Generators, seed_all
 from gazekit.training.stage import Stage
 
 Windows = Mapping[str, Tensor]
@@ -51,7 +51,7 @@ class TowerModule(LightningModule):
         super().__init__()
         seed_all(seed)
         self.tower = tower
-        self.head = nn.Linear(tower.config.hidden_size, num_classes)
+        self.head = nn.Linear(int(tower.config.hidden_size), num_classes)
         self.stage = stage
         self.seed = seed
         self.openness: float | None = None
@@ -71,9 +71,12 @@ class TowerModule(LightningModule):
         parts = parts_of(nn.ModuleDict({"tower": nn.ModuleList([self.tower, self.head])}), self.stage)
         return AdamW(optimizer_groups(parts, self.stage), betas=self.stage.betas)
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What keeps the random generators."""
+        return [Generators(self.seed)]
+
     def on_fit_start(self) -> None:
-        """Seeds, and leaves eval mode."""
-        seed_all(self.seed + self.global_rank)
+        """Leaves eval mode."""
         self.train()
 
     def training_step(self, batch: Windows, batch_idx: int) -> Float[Tensor, ""]:

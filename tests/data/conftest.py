@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gazekit.data.digits import build_tokenizer
+from gazekit.data.digits import DigitsTokenizer
 
 
 class PlainImages:
@@ -18,7 +18,7 @@ class PlainProcessor:
     """The interface of a model's processor without a model: the chat as text, labels on the answers."""
 
     def __init__(self):
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = DigitsTokenizer().make()
         self.image_processor = PlainImages()
 
     def encode_conversation(self, messages, images):

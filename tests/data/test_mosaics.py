@@ -80,13 +80,13 @@ def test_a_mosaic_is_the_same_alone_and_among_others(spec, seed, count):
 def test_labels_are_those_of_the_scans(spec, seed):
     (mosaic,) = render(spec, "train", draw(spec, "train", seed))
     found = load_scans("train")
-    where = {source: label for source, label in zip(found.source, found.labels, strict=True)}
+    where = dict(zip(found.source, found.labels, strict=True))
     assert [where[source] for source in mosaic.source] == mosaic.labels.reshape(-1).tolist()
 
 
 @given(spec=SPECS, seed=SEEDS, split=st.sampled_from(["train", "test"]))
 def test_digits_stay_within_their_windows(spec, seed, split):
-    """The margin loses nothing but the outermost faint pixels: a larger one shows no ink in its outer ring."""
+    """Windows with a wider margin show no more ink: the margin cuts nothing off."""
     plans = draw(spec, split, seed)
     wider = dataclasses.replace(spec, jitter=min(spec.jitter + 1, spec.cell / 2 - 0.01))
     (mosaic,) = render(wider, split, plans)

@@ -74,7 +74,9 @@ def test_answers_follow_from_the_text_alone(labels, pick):
 
 @pytest.mark.parametrize(("digit", "times"), [(8, 0), (5, 3)])
 def test_a_place_is_asked_of_a_single_digit_only(digit, times):
-    with pytest.raises(ValueError, match=f"exactly once to be asked for by place, {digit} is there {times} times"):
+    with pytest.raises(
+        ValueError, match=f"exactly once to be asked for by place, {digit} is there {times} times"
+    ):
         ask_where(LABELS, digit)
 
 

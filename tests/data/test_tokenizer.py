@@ -2,7 +2,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from gazekit.data import ManyQuestions, MosaicSpec, SingleQuestion
-from gazekit.data.digits import DigitsDataset, build_tokenizer
+from gazekit.data.digits import DigitsDataset, DigitsTokenizer
 from gazekit.data.digits.tokenizer import SPECIAL
 
 CHAT = [
@@ -13,13 +13,13 @@ CHAT = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer()
+    return DigitsTokenizer().make()
 
 
 @pytest.mark.parametrize("spec", [MosaicSpec(), MosaicSpec(rows=8, columns=8)])
 def test_every_word_of_the_set_is_known_and_one_token_each(spec):
-    tokenizer = build_tokenizer(spec)
-    plan = SingleQuestion(row=1, column=1, cell=1, where=1, count=1)
+    tokenizer = DigitsTokenizer(mosaic=spec).make()
+    plan = SingleQuestion(row=1.0, column=1.0, cell=1.0, where=1.0, count=1.0)
     for chosen in (plan, ManyQuestions()):
         data = DigitsDataset(split="train", plan=chosen, length=100, spec=spec)
         for sample in data.__getitems__(range(100)):
@@ -32,7 +32,9 @@ def test_every_word_of_the_set_is_known_and_one_token_each(spec):
                 assert tokenizer(tokenizer.decode(asked))["input_ids"] == asked
 
 
-@pytest.mark.parametrize("text", ["read row 2?", "Read row 2", " READ  ROW\n2. ", "read, row 2 !", "read row ２"])
+@pytest.mark.parametrize(
+    "text", ["read row 2?", "Read row 2", " READ  ROW\n2. ", "read, row 2 !", "read row ２"]
+)
 def test_case_and_punctuation_make_no_difference(tokenizer, text):
     assert tokenizer.tokenize(text) == ["read", "row", "2"]
 
@@ -84,4 +86,8 @@ def test_it_saves_and_loads(tokenizer, tmp_path):
     assert again.get_vocab() == tokenizer.get_vocab()
     assert again.apply_chat_template(CHAT) == tokenizer.apply_chat_template(CHAT)
     assert set(again.all_special_tokens) == set(SPECIAL)
-    assert (again.context_token, again.eos_token, again.pad_token) == ("<|context|>", "<|im_end|>", "<|endoftext|>")
+    assert (again.context_token, again.eos_token, again.pad_token) == (
+        "<|context|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+    )

@@ -44,7 +44,9 @@ def test_other_splits_serve_to_check(images):
 
 @pytest.mark.parametrize("batch_size", [0, 20, -16])
 def test_a_batch_must_be_whole_mosaics(images, batch_size):
-    with pytest.raises(ValueError, match=f"batch_size must be a multiple of the 16 cells of a mosaic, got {batch_size}"):
+    with pytest.raises(
+        ValueError, match=f"batch_size must be a multiple of the 16 cells of a mosaic, got {batch_size}"
+    ):
         DigitsWindows(images, batch_size=batch_size)
 
 

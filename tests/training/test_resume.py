@@ -12,9 +12,7 @@ from lightning.pytorch import Callback
 
 from gazekit.training import Checkpoints, read_history
 from gazekit.training.checkpoints import latest, saved, step_of
-from tests.training.standin import TinyData, TinyModel, assert_same_weights, stage, train
-
-ROOT = Path(__file__).parents[2]
+from tests.training.standin import ROOT, TinyData, TinyModel, assert_same_weights, stage, train
 
 
 class Interrupted(Exception):
@@ -57,7 +55,7 @@ def test_dropout_and_data_would_show(tmp_path, uninterrupted):
 
 @pytest.mark.parametrize("batch", [4, 5, 6, 11])
 def test_shuffled_epochs_that_end_within_the_stage(batch, tmp_path):
-    """Five batches an epoch: checkpoints fall into the middle of epochs and, with `checkpoint_every=5`, on their end."""
+    """Five batches an epoch: checkpoints fall into epochs and, with `checkpoint_every=5`, on their end."""
     for every in (3, 5):
         arguments = {"data": TinyData(length=20, shuffle=True), "stage": stage(checkpoint_every=every)}
         whole = train(tmp_path / f"whole{every}", **arguments)
@@ -123,7 +121,8 @@ def test_finished_stage_is_loaded_not_run(tmp_path, uninterrupted):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"), [({"learning_rates": {"projector": 0.5}}, "learning_rates was"), ({"steps": 13}, "steps was 12")]
+    ("changes", "named"),
+    [({"learning_rates": {"projector": 0.5}}, "learning_rates was"), ({"steps": 13}, "steps was 12")],
 )
 def test_other_settings_are_refused(changes, named, tmp_path):
     with pytest.raises(Interrupted):

@@ -8,6 +8,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 
 from gazekit.contracts.section.marks import UNIONS, plain
 from gazekit.contracts.section.resolve import TARGET, resolve
@@ -25,7 +26,8 @@ def misfit(make: Callable[..., object], hint: object) -> str | None:
     if hint in (typing.Any, object):
         return None
     if typing.get_origin(hint) in UNIONS:
-        reasons = [misfit(make, branch) for branch in typing.get_args(hint)]
+        branches = [branch for branch in typing.get_args(hint) if branch is not type(None)]
+        reasons = [misfit(make, branch) for branch in branches]
         return None if None in reasons else max(filter(None, reasons), key=len)
     product = returns(make)
     if not isinstance(product, type):
@@ -110,5 +112,5 @@ def name_of(hint: object) -> str:
 
 
 def _a(hint: type) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
     return words.get(hint) or f"a {hint.__name__}"

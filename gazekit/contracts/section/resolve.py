@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -158,10 +157,8 @@ def _near_modules(steps: list[str], trusted: Collection[str]) -> Iterator[Module
 
 
 def _parts(module: ModuleType, trusted: Collection[str]) -> list[str]:
-    """What could be named in a module; what cannot be loaded here is left out."""
-    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
-    parts = []
-    for name in names:
-        with suppress(TargetError):
-            parts += [name] if _no_part(_member(module, name), trusted) is None else []
-    return parts
+    """What could be named in a module. Lazy names are taken at their word, so that nothing is loaded."""
+    here = vars(module)
+    parts = [name for name, found in here.items() if name[0] != "_" and _no_part(found, trusted) is None]
+    lazy = [name for name in getattr(module, "__all__", ()) if name not in here]
+    return [*parts, *lazy]

@@ -13,7 +13,7 @@ from gazekit.data.digits.mosaics import Mosaic, MosaicSpec, Sketch, draw_layout,
 from gazekit.data.digits.preview import preview
 from gazekit.data.digits.questions import Question, QuestionKind, vocabulary
 from gazekit.data.digits.scans import Scans, Split, load_scans
-from gazekit.data.digits.tokenizer import DigitsTokenizer, build_tokenizer
+from gazekit.data.digits.tokenizer import DigitsTokenizer
 
 __all__ = [
     "DigitsDataset",
@@ -32,7 +32,6 @@ __all__ = [
     "Sketch",
     "Split",
     "ask",
-    "build_tokenizer",
     "converse",
     "crosses_border",
     "crossing_share",

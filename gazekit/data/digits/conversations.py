@@ -86,8 +86,8 @@ class ManyQuestions:
     columns: float = 0.3
     mixed: float = 0.4
     turns: int = 6
-    cell: float = 0.5
-    where: float = 0.35
+    cell: float = 0.6
+    where: float = 0.25
     count: float = 0.15
 
     def __post_init__(self) -> None:

@@ -45,55 +45,48 @@ _CHAT_TEMPLATE = """\
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsTokenizer:
-    """Names the tokenizer of the digits set in a recipe.
+    """Describes the tokenizer of the digits set: one token a word, one a numeral.
 
-    Attributes:
-        mosaic: How mosaics look.
+    Upper case, punctuation and white space make no difference, so that "Read row 2." and "read row 2?" ask
+    the same; a plural is a numeral and "s". What is not in the vocabulary becomes `<unk>`. The tokenizer
+    saves and loads like any of transformers, with its chat template (ChatML).
+
+    Args:
+        mosaic: How mosaics look; larger ones need more numerals.
+
+    Example:
+        >>> DigitsTokenizer().make().tokenize("How many 3s?")
+        ['how', 'many', '3', 's']
     """
 
     mosaic: MosaicSpec = field(default_factory=MosaicSpec)
 
     def make(self) -> PreTrainedTokenizerFast:
-        """The tokenizer, as `build_tokenizer` makes it."""
-        return build_tokenizer(self.mosaic)
+        """Builds the tokenizer."""
+        from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+        from tokenizers.models import WordLevel
+        from transformers import PreTrainedTokenizerFast
 
-
-def build_tokenizer(spec: MosaicSpec | None = None) -> PreTrainedTokenizerFast:
-    """Builds the tokenizer of mosaics laid out by `spec`: one token a word, one a numeral.
-
-    Upper case, punctuation and white space make no difference, so that "Read row 2." and "read row 2?" ask
-    the same; a plural is a numeral and "s". What is not in the vocabulary becomes `<unk>`. It saves and loads
-    like any tokenizer of transformers, the chat template (ChatML) included.
-
-    Example:
-        >>> tokenizer = build_tokenizer()
-        >>> tokenizer.tokenize("How many 3s?")
-        ['how', 'many', '3', 's']
-    """
-    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    words = dict.fromkeys((*SPECIAL, *_ROLES, *vocabulary((spec or MosaicSpec()).cells)))
-    model = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token=UNKNOWN))
-    model.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    model.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}]+"), behavior="removed"),
-            pre_tokenizers.Split(Regex(r"\p{N}+"), behavior="isolated"),
-        ]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=model,
-        unk_token=UNKNOWN,
-        eos_token=TURN_END,
-        pad_token=END_OF_TEXT,
-        extra_special_tokens={
-            "turn_start_token": TURN_START,
-            "image_token": IMAGE,
-            "video_token": VIDEO,
-            "context_token": CONTEXT,
-        },
-        chat_template=_CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False,
-    )
+        words = dict.fromkeys((*SPECIAL, *_ROLES, *vocabulary(self.mosaic.cells)))
+        model = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token=UNKNOWN))
+        model.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+        model.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}]+"), behavior="removed"),
+                pre_tokenizers.Split(Regex(r"\p{N}+"), behavior="isolated"),
+            ]
+        )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=model,
+            unk_token=UNKNOWN,
+            eos_token=TURN_END,
+            pad_token=END_OF_TEXT,
+            extra_special_tokens={
+                "turn_start_token": TURN_START,
+                "image_token": IMAGE,
+                "video_token": VIDEO,
+                "context_token": CONTEXT,
+            },
+            chat_template=_CHAT_TEMPLATE,
+            clean_up_tokenization_spaces=False,
+        )
