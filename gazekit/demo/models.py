@@ -102,6 +102,7 @@ def _add_context(recipe: Recipe, gaze: Cambrian, folder: Path, device: str) -> t
     from gazekit.training import fit_stage
 
     context = assemble(recipe)
+    assert context.model.context is not None, "the recipe of the context stage gives context tokens"
     fresh = context.model.context.weight.detach().clone()
     context.model.load_state_dict({**gaze.model.state_dict(), "context.weight": fresh})
     (stage,) = recipe.build("training").stages

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -143,7 +143,7 @@ def read(
     if trace:
         config = model.config.get_text_config()
         outcome.attended = AttendedEntries()
-        routes = any(gaze.route is not None for gaze in compositions(model.language_model))
+        routes = any(gaze.route is not None for gaze in compositions(cast(nn.Module, model.language_model)))
         if routes:
             outcome.routing = RoutingAccuracy(config.num_hidden_layers, config.num_attention_heads)
     for start in range(0, len(items), batch_size):

@@ -204,13 +204,13 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
         """
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        layout = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
+        declared = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:
             use_cache = self.config.text_config.use_cache and not self.training and labels is None
-        if layout is not None:
-            layout = layout.extended(stop)
+        if declared is not None:
+            layout = declared.extended(stop)
             check_units(layout, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start)
             embeds = self._splice(embeds, layout, start, pixel_values, visual_embeds)
             if position_ids is None:
@@ -218,9 +218,10 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if attention_mask is None and not layout.tokens.valid.all():
                 attention_mask = layout.tokens.valid[:, 0, :stop]
         if self._gazes:
+            assert declared is not None, "_layout_of refuses a gaze model without a layout"
             past_key_values = prepare_cache(past_key_values, len(self.language_model.layers)) if use_cache else None
             kwargs["gaze_pass"] = begin_pass(
-                self.language_model, layout, start, stop, past_key_values=past_key_values, openness=gaze_openness
+                self.language_model, declared, start, stop, past_key_values=past_key_values, openness=gaze_openness
             )
         outputs = self.language_model(
             inputs_embeds=embeds,

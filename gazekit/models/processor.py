@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, no_type_check
 
 import numpy as np
@@ -229,7 +230,7 @@ class CambrianProcessor(ProcessorMixin):
         if CONTEXT in text:
             raise ValueError(f"text must not hold {CONTEXT}: it is put behind every image by itself; leave it out")
         marked = text.replace(IMAGE_MARK, IMAGE).replace(VIDEO_MARK, VIDEO)
-        return list(self.tokenizer(marked, add_special_tokens=False)["input_ids"]) if marked else []
+        return list(_tokens(self.tokenizer, len(self.tokenizer), marked)) if marked else []
 
     def _check_counts(self, tokens: Sequence[int], sample: _Sample) -> None:
         for mark, kind, given in ((IMAGE_MARK, "image", sample.images), (VIDEO_MARK, "video", sample.videos)):
@@ -277,6 +278,12 @@ class CambrianProcessor(ProcessorMixin):
             red, green, blue = (int(mean * 255) for mean in self.image_processor.image_mean)
             pictures = [pad_picture(one, aspect=width / height, fill=(red, green, blue)) for one in pictures]
         return self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+
+
+@lru_cache(maxsize=4096)
+def _tokens(tokenizer: PreTrainedTokenizerBase, size: int, text: str) -> tuple[int, ...]:
+    """The tokens of a text, kept: turns share their headers and ends. A tokenizer that grows is asked anew."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 _PLACEHOLDERS = ("image", "video", "context")

@@ -11,13 +11,13 @@ from gazekit.training.stage import PARTS, Stage
 if TYPE_CHECKING:
     from gazekit.training.branching import branch as branch
     from gazekit.training.checkpoints import Checkpoints as Checkpoints
+    from gazekit.training.fit import StageResult as StageResult
+    from gazekit.training.fit import fit_stage as fit_stage
     from gazekit.training.history import read_history as read_history
     from gazekit.training.module import CambrianModule as CambrianModule
     from gazekit.training.openness import OpennessCallback as OpennessCallback
     from gazekit.training.openness import open_steps as open_steps
     from gazekit.training.progress import Progress as Progress
-    from gazekit.training.fit import StageResult as StageResult
-    from gazekit.training.fit import fit_stage as fit_stage
     from gazekit.training.runner import run as run
     from gazekit.training.tower import TowerResult as TowerResult
     from gazekit.training.tower import pretrain_tower as pretrain_tower

@@ -29,7 +29,7 @@ class Language(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
-        self.mix = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.layers = nn.ModuleList([nn.Linear(WIDTH, WIDTH, bias=False)])
         self.dropout = nn.Dropout(dropout)
         self.__dict__["gaze_trace"] = None
         self.gaze = Gaze(
@@ -45,7 +45,7 @@ class TinyModel(nn.Module):
     def __init__(self, *, dropout: float = 0.2, seed: int = 1) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.config = SimpleNamespace(image_token_id=0)
+        self.config = SimpleNamespace(image_token_id=0, video_token_id=0)
         self.tower = nn.Sequential(nn.Linear(4, WIDTH), nn.Dropout(dropout))
         self.projector = nn.Linear(WIDTH, WIDTH)
         self.language_model = Language(dropout)
@@ -69,7 +69,7 @@ class TinyModel(nn.Module):
         seen = self.projector(features) * (1.0 if gaze_openness is None else 0.5 + gaze_openness)
         language = self.language_model
         hidden = language.norm(language.embed_tokens(input_ids) + seen[:, None])
-        logits = self.lm_head(language.dropout(language.mix(hidden).relu()))
+        logits = self.lm_head(language.dropout(language.layers[0](hidden).relu()))
         loss = functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
         )

@@ -45,14 +45,18 @@ def test_time_of_the_shared_steps_counts(source, tmp_path):
 
 
 def test_steps_that_were_not_dense_are_refused(source, tmp_path):
-    with pytest.raises(ValueError, match=r"openness must be 1 in the steps that both runs share, got 0\.\d+ at the"):
+    with pytest.raises(
+        ValueError, match=r"openness must be 1 in the steps that both runs share, got 0\.\d+ at the"
+    ):
         branch(source, 5, tmp_path, stage(**DENSE))
     with pytest.raises(ValueError, match="and None in the new stage"):
         branch(source, 4, tmp_path, stage())
 
 
 def test_missing_checkpoint_is_named(source, tmp_path):
-    with pytest.raises(ValueError, match=r"got 3, there are: 2, 4, 5, 9, 12; keep it with fit_stage\(keep=\[3\]\)"):
+    with pytest.raises(
+        ValueError, match=r"got 3, there are: 2, 4, 5, 9, 12; keep it with fit_stage\(keep=\[3\]\)"
+    ):
         branch(source, 3, tmp_path, stage(**DENSE))
 
 

@@ -55,7 +55,9 @@ def test_gradient_is_that_of_the_mean_over_all_supervised_tokens(tmp_path):
 
     class Catch(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-            caught.update({name: p.grad.clone() for name, p in pl_module.model.named_parameters() if p.grad is not None})
+            caught.update(
+                {name: p.grad.clone() for name, p in pl_module.model.named_parameters() if p.grad is not None}
+            )
 
     model = TinyModel(dropout=0.0)
     before = TinyModel(dropout=0.0)
@@ -82,7 +84,9 @@ def test_two_ranks_equal_one(tmp_path):
     path = tmp_path / "ranks.py"
     path.write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(path)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     chosen = stage(steps=2, batch_size=32, warmup=0, clip=1.0, checkpoint_every=1)
     one = train(tmp_path / "one", model=TinyModel(dropout=0.0), data=TinyData(batch_size=32), stage=chosen)
@@ -96,7 +100,9 @@ def test_loss_that_is_shown_is_the_mean_over_the_step(tmp_path):
           stage=stage(steps=1, batch_size=8))  # fmt: skip
     train(tmp_path / "b", model=TinyModel(dropout=0.0), data=TinyData(batch_size=2), log_every=1,
           stage=stage(steps=1, batch_size=8, accumulate=4))  # fmt: skip
-    assert read_history(tmp_path / "a")[0]["loss"] == pytest.approx(read_history(tmp_path / "b")[0]["loss"], abs=1e-6)
+    assert read_history(tmp_path / "a")[0]["loss"] == pytest.approx(
+        read_history(tmp_path / "b")[0]["loss"], abs=1e-6
+    )
 
 
 def test_frozen_parts_stay_as_they_are(tmp_path):
@@ -161,7 +167,9 @@ def test_different_schedules_are_refused():
 
 
 def test_wrong_batch_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="batch_size must be what the stage says, 4 samples a step or 4 in each"):
+    with pytest.raises(
+        ValueError, match="batch_size must be what the stage says, 4 samples a step or 4 in each"
+    ):
         train(tmp_path, data=TinyData(batch_size=3))
 
 
@@ -173,7 +181,9 @@ def test_step_without_supervised_tokens_is_refused(tmp_path):
 
     data = TinyData()
     data.samples = Unanswered(64)
-    with pytest.raises(ValueError, match="labels must supervise at least one token of a step, got none in step 0"):
+    with pytest.raises(
+        ValueError, match="labels must supervise at least one token of a step, got none in step 0"
+    ):
         train(tmp_path, data=data)
 
 
@@ -211,16 +221,25 @@ def test_table_is_printed(tmp_path, capsys):
     assert all(text in out for text in ("tiny: 1 steps of 4", "projector", "frozen"))
 
 
-def test_gradient_checkpointing_is_switched(tmp_path):
+@pytest.mark.parametrize("name", ["activation", "gradient"])
+def test_activation_checkpointing_is_switched(name, tmp_path):
+    """Under the name that it has in each end of the supported range of transformers."""
     calls = []
     model = TinyModel()
-    model.gradient_checkpointing_enable = lambda **arguments: calls.append(arguments)
+    setattr(model, f"{name}_checkpointing_enable", lambda **arguments: calls.append(arguments))
     train(tmp_path, model=model, stage=stage(gradient_checkpointing=True))
-    assert calls == [{"gradient_checkpointing_kwargs": {"use_reentrant": False}}]
+    assert calls == [{f"{name}_checkpointing_kwargs": {"use_reentrant": False}}]
+
+
+def test_activation_checkpointing_needs_a_model_that_can(tmp_path):
+    with pytest.raises(ValueError, match="gradient_checkpointing needs a transformers model, TinyModel is none"):
+        train(tmp_path, stage=stage(gradient_checkpointing=True))
 
 
 def test_bf16(tmp_path):
-    exact, mixed = (one_step(tmp_path / p, batch_size=32, accumulate=1, precision=p) for p in ("32-true", "bf16-mixed"))
+    exact, mixed = (
+        one_step(tmp_path / p, batch_size=32, accumulate=1, precision=p) for p in ("32-true", "bf16-mixed")
+    )
     assert mixed.projector.weight.dtype == torch.float32
     torch.testing.assert_close(mixed.projector.weight, exact.projector.weight, atol=3e-2, rtol=0)
     assert not torch.equal(mixed.projector.weight, exact.projector.weight)

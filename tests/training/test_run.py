@@ -20,7 +20,7 @@ def start(folder, model=None, **arguments):
 
 
 def test_stages_follow_one_another(tmp_path):
-    model, results = start(tmp_path, keep={"tune": [5]})
+    _, results = start(tmp_path, keep={"tune": [5]})
     assert [(result.name, result.steps) for result in results] == [("align", 4), ("tune", 6)]
     assert all(result.seconds > 0 and result.loss > 0 for result in results)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}

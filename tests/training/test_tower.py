@@ -7,7 +7,13 @@ from gazekit.training.tower import StepData
 from tests.training.standin import assert_same_weights
 from tests.training.test_resume import Interrupted
 
-STAGE = {"name": "tower", "steps": 100, "batch_size": 16, "learning_rates": {"tower": 1e-2}, "checkpoint_every": 15}
+STAGE = {
+    "name": "tower",
+    "steps": 100,
+    "batch_size": 16,
+    "learning_rates": {"tower": 1e-2},
+    "checkpoint_every": 15,
+}
 
 
 def tower(seed: int = 0) -> SiglipVisionModel:
@@ -57,7 +63,14 @@ def test_interrupted_tower_ends_with_the_same_weights(tmp_path, monkeypatch):
 
     with pytest.raises(Interrupted):
         pretrain_tower(
-            broken, failing, HELD_OUT, Stage(**STAGE), tmp_path / "broken", num_classes=4, device="cpu", progress=False
+            broken,
+            failing,
+            HELD_OUT,
+            Stage(**STAGE),
+            tmp_path / "broken",
+            num_classes=4,
+            device="cpu",
+            progress=False,
         )
     again = tower(5)
     pretrain(again, tmp_path / "broken")
@@ -92,4 +105,3 @@ def test_tower_that_was_frozen_thaws(tmp_path):
     before = model.embeddings.patch_embedding.weight.clone()
     pretrain(model, tmp_path)
     assert not torch.equal(model.embeddings.patch_embedding.weight, before)
-
