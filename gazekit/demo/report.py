@@ -98,7 +98,12 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
         accuracy = figures[f"accuracy_{times}"] if times else figures["accuracy"]
         by_kind = figures["by_kind"] if not times else {}
         rows.append(
-            [label, _percent(accuracy), *_entries(results, name), *(_percent(by_kind.get(kind)) for kind in kinds)]
+            [
+                label,
+                _percent(accuracy),
+                *_entries(results, name),
+                *(_percent(by_kind.get(kind)) for kind in kinds),
+            ]
         )
     routing = results["routing"]
     looks = [
@@ -125,9 +130,7 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
     ]
 
 
-def draw(
-    contestants: Contestants, verdict: Verdict, results: dict[str, Any], out: Path
-) -> None:
+def draw(contestants: Contestants, verdict: Verdict, results: dict[str, Any], out: Path) -> None:
     """Writes `loss.png`, `openness.png`, `glances.png` and `report.html`."""
     from gazekit.training.history import read_history
 
@@ -139,7 +142,9 @@ def draw(
         "dense": _curve(before, "loss") + _curve(history["dense"], "loss"),
     }
     marks = {"routing begins to close": shared}
-    save_curves(out / "loss.png", loss, title="Training loss", ylabel="cross-entropy, nats a token", marks=marks)
+    save_curves(
+        out / "loss.png", loss, title="Training loss", ylabel="cross-entropy, nats a token", marks=marks
+    )
     opened = {"gaze": _curve(history["gaze"], "k")}
     save_curves(out / "openness.png", opened, title="Regions a query looks at", ylabel="K", marks=marks)
     examples = examples_of(verdict)
@@ -160,7 +165,9 @@ def draw(
         ),
         tables=tables_of(results),
         pictures=[
-            Picture(out / "loss.png", "Loss of gaze and of dense attention; the steps before the mark are shared."),
+            Picture(
+                out / "loss.png", "Loss of gaze and of dense attention; the steps before the mark are shared."
+            ),
             Picture(out / "openness.png", "From dense to the target: K over training."),
         ],
         examples=examples,
@@ -171,7 +178,11 @@ def draw(
 def examples_of(verdict: Verdict) -> list[Example]:
     """The first held-out questions of several words, rows and columns in turn."""
     outcome = verdict.outcomes["gaze"]
-    several = [n for n, answer in enumerate(outcome.answers) if answer.glances is not None and len(answer.expected) > 1]
+    several = [
+        n
+        for n, answer in enumerate(outcome.answers)
+        if answer.glances is not None and len(answer.expected) > 1
+    ]
     chosen = several[:EXAMPLES]
     return [
         Example(
@@ -189,7 +200,9 @@ def examples_of(verdict: Verdict) -> list[Example]:
 
 def save_results(results: dict[str, Any], out: Path) -> None:
     """Writes `results.json`; a figure that there is none of is null."""
-    (out / "results.json").write_text(json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(
+        json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ class Asked(Protocol):
     kind: str
     text: str
     answer: tuple[str, ...]
+    given: int
     cells: tuple[int | None, ...]
 
 
@@ -61,6 +62,7 @@ class Answer:
         expected: Words of the right answer.
         said: Words generated in their place, "" where generation had ended.
         glances: For each word the regions chosen, `[layer head slot]`, -1 = empty; None where nobody watched.
+        given: Words at the start that only repeat the question, and do not count.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Answer:
     expected: tuple[str, ...]
     said: tuple[str, ...]
     glances: Any = None
+    given: int = 0
 
     @property
     def written(self) -> int:
@@ -76,8 +79,14 @@ class Answer:
 
     @property
     def right(self) -> int:
-        """Words that are right in their place."""
-        return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
+        """Words that are right in their place, of those that count."""
+        pairs = list(zip(self.expected, self.said, strict=True))[self.given :]
+        return sum(one == other for one, other in pairs)
+
+    @property
+    def counted(self) -> int:
+        """Words that count."""
+        return len(self.expected) - self.given
 
 
 @dataclass
@@ -98,8 +107,8 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        """Share of answer words that are right in their place."""
-        return sum(answer.right for answer in self.answers) / sum(len(answer.expected) for answer in self.answers)
+        """Share of answer words that are right in their place; words that repeat the question do not count."""
+        return sum(answer.right for answer in self.answers) / sum(answer.counted for answer in self.answers)
 
     @property
     def accuracy_by_kind(self) -> dict[str, float]:
@@ -107,7 +116,7 @@ class Outcome:
         right: Mapping[str, list[int]] = defaultdict(lambda: [0, 0])
         for answer in self.answers:
             right[answer.kind][0] += answer.right
-            right[answer.kind][1] += len(answer.expected)
+            right[answer.kind][1] += answer.counted
         return {kind: hits / words for kind, (hits, words) in sorted(right.items())}
 
 
@@ -164,7 +173,9 @@ def _generate(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The batch of prompts and the new tokens, `[item word]`."""
     device = next(model.parameters()).device
-    prompts = [processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items]
+    prompts = [
+        processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items
+    ]
     batch = dict(processor(text=prompts, images=[list(item.prompt.images) for item in items]).to(device))
     longest = max(len(item.question.answer) for item in items)
     cache = {}
@@ -196,7 +207,8 @@ def _answer(processor: Any, item: Item, ids: Tensor) -> Answer:
         )
     words = [tokenizer.decode([int(one)], skip_special_tokens=True).strip() for one in ids[: len(expected)]]
     words += [""] * (len(expected) - len(words))
-    return Answer(item.question.kind, item.question.text, item.question.answer, tuple(words))
+    asked = item.question
+    return Answer(asked.kind, asked.text, asked.answer, tuple(words), given=asked.given)
 
 
 def _look_back(
@@ -243,4 +255,3 @@ def _look_back(
             outcome.routing.update(looked[described], overlaps, torch.full((boxes.shape[0],), box.shape[0]))
         traced.append(replace(answer, glances=looked))
     return traced
-

@@ -85,7 +85,9 @@ def gaze_attention(
             "leave the mask out, or run the model with attn_implementation='sdpa'"
         )
     if dropout > 0:
-        raise ValueError(f"attention_dropout must be 0 under gaze, got {dropout}; set it in the text model's config")
+        raise ValueError(
+            f"attention_dropout must be 0 under gaze, got {dropout}; set it in the text model's config"
+        )
     look = Look(
         query=query,
         key=key,
@@ -176,7 +178,9 @@ def evicting(model: nn.Module, eviction: Eviction) -> Iterator[None]:
     """
     holders = [module for module in model.modules() if "gaze_eviction" in module.__dict__]
     if not holders:
-        raise ValueError("model must have gaze for an eviction; install it with gazekit.gaze.install(text_model, gaze)")
+        raise ValueError(
+            "model must have gaze for an eviction; install it with gazekit.gaze.install(text_model, gaze)"
+        )
     for module in holders:
         module.__dict__["gaze_eviction"] = eviction
     try:

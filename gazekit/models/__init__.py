@@ -2,7 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from gazekit.models.answer import generate, pick_device
+from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
 from gazekit.models.config import CambrianConfig
@@ -23,5 +23,5 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 __all__ = [
     "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
     "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
-    "add_tokens", "extract", "generate", "layout_from_ids", "pick_device", "splice", "token_ids", "units_in",
+    "add_tokens", "extract", "generate", "layout_from_ids", "splice", "token_ids", "units_in",
 ]  # fmt: skip

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from gazekit.contracts.device import choose_device
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.pictures import ImageLike
@@ -36,7 +34,7 @@ def generate(
         ValueError: An image cannot be decoded, or the composition names what may not be imported.
     """
     processor = CambrianProcessor.from_pretrained(model_dir)
-    place = pick_device(device)
+    place = choose_device(device)
     model = (
         CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
     )
@@ -45,12 +43,3 @@ def generate(
     inputs = processor(text=prompt, images=list(images)).to(place)
     out = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
     return processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
-
-
-def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        ValueError: There is no such device here.
-    """
-    return torch.device(choose_device(device))

@@ -33,7 +33,9 @@ def train(
     """
     for section in ("model", "data", "training"):
         if getattr(recipe, section) is None:
-            raise ValueError(f"{section} must be in the recipe {recipe.name} to train it; see recipes/tiny.yaml")
+            raise ValueError(
+                f"{section} must be in the recipe {recipe.name} to train it; see recipes/tiny.yaml"
+            )
     out = Path(out)
     if not resume:
         clear(out)

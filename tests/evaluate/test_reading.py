@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.scenes import unchecked
 
 from gazekit.contracts import Kind
 from gazekit.data.digits import DigitsEvaluation
@@ -12,6 +11,7 @@ from gazekit.evict import QuestionEviction
 from gazekit.gaze import watch
 from gazekit.recipe import load
 from gazekit.recipe.assemble import assemble
+from tests.scenes import unchecked
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,16 @@ def test_answers_are_those_of_each_question_alone(cambrian, items):
         text = cambrian.processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True)
         inputs = cambrian.processor(text=text, images=[item.image])
         ids = cambrian.model.generate(**inputs, max_new_tokens=len(answer.expected), do_sample=False)
-        said = cambrian.processor.tokenizer.convert_ids_to_tokens(ids[0, inputs["input_ids"].shape[1] :].tolist())
+        said = cambrian.processor.tokenizer.convert_ids_to_tokens(
+            ids[0, inputs["input_ids"].shape[1] :].tolist()
+        )
         assert list(answer.said) == ["" if word.startswith("<|") else word for word in said]
-    right = sum(a == b for answer in outcome.answers for a, b in zip(answer.expected, answer.said, strict=True))
-    assert outcome.accuracy == right / sum(len(answer.expected) for answer in outcome.answers)
+    counted = [
+        word == said
+        for item, answer in zip(items, outcome.answers, strict=True)
+        for word, said in list(zip(answer.expected, answer.said, strict=True))[item.question.given :]
+    ]
+    assert outcome.accuracy == sum(counted) / len(counted)
     assert outcome.attended is None
     assert outcome.routing is None
 
@@ -100,6 +106,8 @@ def test_progress_is_told(cambrian, items):
 def test_an_answer_that_ended_early_has_empty_words():
     answer = Answer("row", "read row 1", ("1", "2", "3"), ("1", "", ""))
     assert (answer.right, answer.written) == (1, 1)
+    echo = Answer("count", "how many 3s?", ("3", "2"), ("3", "1"), given=1)
+    assert (echo.right, echo.counted) == (0, 1)
     outcome = Outcome([answer, Answer("cell", "?", ("4",), ("4",))])
     assert outcome.accuracy == 2 / 4
     assert outcome.accuracy_by_kind == {"cell": 1.0, "row": 1 / 3}
@@ -110,5 +118,8 @@ def test_words_of_several_tokens_are_refused(cambrian, items):
 
     item = items[0]
     long = replace(item, question=replace(item.question, answer=("3s",)))
-    with unchecked(), pytest.raises(ValueError, match="every answer word must be one token, but '3s' is 2 tokens"):
+    with (
+        unchecked(),
+        pytest.raises(ValueError, match="every answer word must be one token, but '3s' is 2 tokens"),
+    ):
         read(cambrian.model, cambrian.processor, [long])

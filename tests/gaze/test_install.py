@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
-from tests.scenes import unchecked
 from transformers.cache_utils import StaticCache
 
 from gazekit.gaze import Gaze, GazeCache, begin_pass, compositions, install, prepare_cache, watch
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
+from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
+from tests.scenes import unchecked
 
 GAZE = Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=2))
 

@@ -1,7 +1,6 @@
 import pytest
-import torch
 
-from gazekit.models import CambrianForConditionalGeneration, generate, pick_device
+from gazekit.models import CambrianForConditionalGeneration, generate
 from tests.models.tiny import gaze_section, make_model, make_processor, picture
 
 
@@ -37,10 +36,3 @@ def test_a_file_that_is_no_image_is_named(folder, tmp_path):
     (tmp_path / "notes.png").write_text("not an image")
     with pytest.raises(ValueError, match=r"notes\.png cannot be decoded"):
         generate(folder, [tmp_path / "notes.png"], "read", device="cpu")
-
-
-def test_devices_are_found_by_name():
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device("auto").type in {"cpu", "cuda", "mps"}
-    with pytest.raises(ValueError, match="device must be"):
-        pick_device("abacus")

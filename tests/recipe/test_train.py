@@ -47,8 +47,9 @@ gaze.route:
 SHORT = [
     "training.tower.steps=2",
     "training.stages.0.steps=1",
-    "training.stages.1.steps=3",
-    "training.stages.1.checkpoint_every=1",
+    "training.stages.1.steps=1",
+    "training.stages.2.steps=3",
+    "training.stages.2.checkpoint_every=1",
 ]
 
 
@@ -67,7 +68,9 @@ def test_a_router_of_ones_own_trains_saves_and_loads(recipe, tmp_path):
     assert "own_router" in json.dumps(json.loads((model / "config.json").read_text())["gaze"])
     with pytest.raises(ValueError, match="own_router"):
         CambrianForConditionalGeneration.from_pretrained(model)
-    again = CambrianForConditionalGeneration.from_pretrained(model, imports=[str(recipe.parent / "own_router.py")])
+    again = CambrianForConditionalGeneration.from_pretrained(
+        model, imports=[str(recipe.parent / "own_router.py")]
+    )
     assert type(again.gaze.route).__name__ == "BestRouter"
     assert again.gaze.route.k == 1
     assert again.gaze.context is None

@@ -17,7 +17,12 @@ RATES = {"projector": 2e-3, "context": 2e-3, "language": 2e-3}
 GAZE = {
     "partition": {"_target_": "gazekit.partition.GridPartition", "size": [1, 2, 2]},
     "route": {"_target_": "gazekit.route.TopKRouter", "k": 1},
-    "schedule": {"_target_": "gazekit.schedule.ProgressiveSchedule", "shape": "linear", "start": 0.5, "end": 0.75},
+    "schedule": {
+        "_target_": "gazekit.schedule.ProgressiveSchedule",
+        "shape": "linear",
+        "start": 0.5,
+        "end": 0.75,
+    },
     "context": {"_target_": "gazekit.context.LearnedContext", "num_tokens": 1},
 }
 SOURCE = FromScratch(
@@ -92,7 +97,9 @@ def test_branch_equals_dense_from_the_start(whole, tmp_path):
     dense = stage(name="dense", openness=1.0)
     assert open_steps(make().model, stage()) == 5
     branch(whole[1], 4, tmp_path / "branch", dense)
-    assert_same_weights(train(tmp_path / "branch", seed=5, chosen=dense), train(tmp_path / "dense", chosen=dense))
+    assert_same_weights(
+        train(tmp_path / "branch", seed=5, chosen=dense), train(tmp_path / "dense", chosen=dense)
+    )
 
 
 def test_gradient_checkpointing_changes_nothing(whole, tmp_path):
@@ -102,7 +109,9 @@ def test_gradient_checkpointing_changes_nothing(whole, tmp_path):
 def test_accumulated_batches_equal_one_batch(tmp_path):
     """Questions differ in their numbers of answer tokens."""
     one = train(tmp_path / "one", chosen=stage(steps=2, batch_size=8, clip=None, optimizer="adamw"))
-    four = train(tmp_path / "four", chosen=stage(steps=2, batch_size=8, accumulate=4, clip=None, optimizer="adamw"))
+    four = train(
+        tmp_path / "four", chosen=stage(steps=2, batch_size=8, accumulate=4, clip=None, optimizer="adamw")
+    )
     for name, value in one.state_dict().items():
         torch.testing.assert_close(four.state_dict()[name], value, atol=2e-5, rtol=0, msg=name)
 
@@ -112,7 +121,9 @@ def test_frozen_tower_is_encoded_without_a_graph(tmp_path):
 
     class Watch(Callback):
         def on_fit_start(self, trainer, pl_module) -> None:
-            pl_module.model.tower.register_forward_hook(lambda module, args, out: seen.append((module.training, out)))
+            pl_module.model.tower.register_forward_hook(
+                lambda module, args, out: seen.append((module.training, out))
+            )
 
     before = make().model
     model = train(tmp_path, chosen=stage(steps=1, learning_rates={"projector": 1e-3}), callbacks=[Watch()])
@@ -126,7 +137,9 @@ def test_frozen_tower_is_encoded_without_a_graph(tmp_path):
 
 def test_tower_of_a_cambrian_is_pretrained_in_place(tmp_path):
     cambrian = make()
-    windows = functools.partial(DigitsWindows, cambrian.processor.image_processor, mosaic=MOSAIC, batch_size=64)
+    windows = functools.partial(
+        DigitsWindows, cambrian.processor.image_processor, mosaic=MOSAIC, batch_size=64
+    )
     chosen = Stage(name="tower", steps=40, batch_size=64, learning_rates={"tower": 1e-2}, checkpoint_every=20)
     before = cambrian.model.tower.model.embeddings.patch_embedding.weight.clone()
     result = pretrain_tower(

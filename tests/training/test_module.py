@@ -232,7 +232,9 @@ def test_activation_checkpointing_is_switched(name, tmp_path):
 
 
 def test_activation_checkpointing_needs_a_model_that_can(tmp_path):
-    with pytest.raises(ValueError, match="gradient_checkpointing needs a transformers model, TinyModel is none"):
+    with pytest.raises(
+        ValueError, match="gradient_checkpointing needs a transformers model, TinyModel is none"
+    ):
         train(tmp_path, stage=stage(gradient_checkpointing=True))
 
 

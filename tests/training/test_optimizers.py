@@ -19,16 +19,22 @@ def test_muon_takes_the_matrices_of_the_decoder_layers_alone():
     muon, adamw = together.optimizers
     assert isinstance(muon, Muon)
     assert isinstance(adamw, AdamW)
-    assert [p for group in muon.param_groups for p in group["params"]] == [model.language_model.layers[0].weight]
+    assert [p for group in muon.param_groups for p in group["params"]] == [
+        model.language_model.layers[0].weight
+    ]
     assert {group["lr"] for group in muon.param_groups} == {1e-2}
     others = [p for group in adamw.param_groups for p in group["params"]]
-    assert set(others) == {*model.parameters()} - {model.language_model.layers[0].weight, *model.tower.parameters()}
+    assert set(others) == {*model.parameters()} - {
+        model.language_model.layers[0].weight,
+        *model.tower.parameters(),
+    }
 
 
 def test_one_of_the_two_may_have_nothing_to_do():
-    assert [type(one) for one in optimizer(TinyModel(), optimizer="muon", learning_rates={"tower": 1e-2}).optimizers] == [
-        AdamW
-    ]
+    assert [
+        type(one)
+        for one in optimizer(TinyModel(), optimizer="muon", learning_rates={"tower": 1e-2}).optimizers
+    ] == [AdamW]
 
 
 def test_together_they_step_as_each_by_itself():
