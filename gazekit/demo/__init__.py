@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,12 @@ def run(*, out: Path, seed: int = 0, quick: bool = False, device: str = "auto", 
     from gazekit.demo.report import draw, print_results, results_of, save_results
     from gazekit.models import pick_device
     from gazekit.recipe import load
-    from gazekit.recipe.train import keep_recipe
+    from gazekit.recipe.train import clear, keep_recipe
 
     console, out = Console(), Path(out)
     start = clock()
-    if not resume and out.exists():
-        shutil.rmtree(out)
+    if not resume:
+        clear(out)
     recipe = load("tiny", [f"seed={seed}", *(_QUICK if quick else [])])
     with_context = load("tiny-context", [f"seed={seed}", *(_QUICK_CONTEXT if quick else [])])
     (out / "runs").mkdir(parents=True, exist_ok=True)

@@ -214,7 +214,7 @@ def _look_back(
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
     for glance in seen.glances:
-        for word in range(int(glance.position.max()) - last + 1):
+        for word in (glance.position[glance.position >= last] - last).unique().tolist():
             row = (glance.position == last + word).int().argmax(1)
             at = row[:, None, None, None]
             attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from gazekit.contracts.device import choose_device
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.pictures import ImageLike
 from gazekit.models.processor import CambrianProcessor
@@ -36,7 +37,9 @@ def generate(
     """
     processor = CambrianProcessor.from_pretrained(model_dir)
     place = pick_device(device)
-    model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
+    model = (
+        CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
+    )
     content = [*({"type": "image"} for _ in images), {"type": "text", "text": ask}]
     prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     inputs = processor(text=prompt, images=list(images)).to(place)
@@ -45,9 +48,9 @@ def generate(
 
 
 def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" takes CUDA, then MPS, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device that a name stands for; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    return torch.device(choose_device(device))

@@ -61,7 +61,7 @@ class CambrianConfig(PreTrainedConfig):
     eos_token_id: int | list | None = None
     tie_word_embeddings: bool = False
 
-    def __post_init__(self, **kwargs: Any):
+    def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.vision_config.vision_use_head = False
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
@@ -73,10 +73,16 @@ class CambrianConfig(PreTrainedConfig):
         self._check_tokens()
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the tower gets of an image, in pixels."""
+        height, width = _pair("image_size", self.image_size)
+        return height, width
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of visual tokens of a unit, as the decoder sees them."""
         step = self.vision_config.patch_size * COMPRESSION[self.compressor]
-        return self.image_size[0] // step, self.image_size[1] // step
+        return self.size[0] // step, self.size[1] // step
 
     @property
     def num_visual(self) -> int:
@@ -90,7 +96,9 @@ class CambrianConfig(PreTrainedConfig):
 
     def _check_names(self) -> None:
         if self.compressor not in COMPRESSION:
-            raise ValueError(f"compressor must be one of {', '.join(map(repr, COMPRESSION))}, got {self.compressor!r}")
+            raise ValueError(
+                f"compressor must be one of {', '.join(map(repr, COMPRESSION))}, got {self.compressor!r}"
+            )
         if self.resize not in RESIZES:
             raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {self.resize!r}")
         layers = self.vision_config.num_hidden_layers
@@ -105,7 +113,7 @@ class CambrianConfig(PreTrainedConfig):
 
     def _check_grid(self) -> None:
         patch = self.vision_config.patch_size
-        for side, pixels, tiles in zip(("height", "width"), self.image_size, self.image_tiles, strict=True):
+        for side, pixels, tiles in zip(("height", "width"), self.size, self.image_tiles, strict=True):
             if pixels % (tiles * patch):
                 raise ValueError(
                     f"image_size must divide into tiles of whole patches, got {side} {pixels} for {tiles} tiles and "

@@ -89,9 +89,10 @@ def test_a_backend_that_refuses_everything_shows_nothing(reproducible: None) -> 
         def refuses(self, entries, plan) -> str:
             return "never"
 
-    with pytest.raises(
-        AssertionError, match="'equals the rules' found no case that .* does not refuse; omit it"
-    ):
+        def attend(self, query, entries, plan) -> Tensor:
+            return query
+
+    with pytest.raises(AssertionError, match="'equals the rules' found no case"):
         laws.attend.equals_the_rules(Shy())
 
 
@@ -99,9 +100,7 @@ def test_an_exception_of_the_part_is_a_breach_of_the_law(reproducible: None) -> 
     def fails(progress: float) -> float:
         raise RuntimeError("out of steps")
 
-    with pytest.raises(
-        AssertionError, match="(?s)breaks the law 'within bounds'.*RuntimeError: out of steps"
-    ):
+    with pytest.raises(AssertionError, match=r"(?s)the law 'within bounds'.*RuntimeError: out of steps"):
         laws.check_schedule(fails)
 
 

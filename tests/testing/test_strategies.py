@@ -1,4 +1,4 @@
-"""What the strategies draw is valid, covers what is rare, and the oracle agrees with the formula of the contracts."""
+"""What the strategies draw is valid and covers what is rare; the oracle agrees with the formula."""
 
 from collections.abc import Callable
 
@@ -58,10 +58,9 @@ def test_rows_and_selections_are_valid(data: st.DataObject) -> None:
     view = case.view
     selection = data.draw(strategies.selections(view.complete, view.num_heads, view.num_kv_heads))
     assert not (selection.chosen(view.regions.count) & ~view.complete[:, None]).any()
-    real = view.rows.valid
-    assert (view.rows.of.gather(1, view.rows.query.clamp_min(0))[real] == torch.arange(real.shape[1]).expand_as(
-        real
-    )[real]).all()  # fmt: skip
+    row = torch.arange(view.rows.count).expand_as(view.rows.query)
+    of_first_query = view.rows.of.gather(1, view.rows.query.clamp_min(0))
+    assert torch.equal(of_first_query[view.rows.valid], row[view.rows.valid])
 
 
 @given(strategies.scores((2, 3, 4, 5)))
@@ -99,7 +98,7 @@ REACHED = {
     "a rule that keeps": lambda c: c.plan.keeps is not None,
     "images confined to their unit": lambda c: Kind.VISUAL in c.plan.confined,
     "regions side by side": lambda c: c.entries.begin is not None,
-    "generated text": lambda c: c.query.shape[2] == 1 and c.plan.regions.owner.shape[1] <= int(c.entries.position.max()),
+    "generated text": lambda c: c.plan.regions.owner.shape[1] <= int(c.entries.position.max()),
 }  # fmt: skip
 
 

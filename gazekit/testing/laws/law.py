@@ -1,8 +1,9 @@
 """What a law is, and how a list of them is run on a part."""
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
@@ -10,6 +11,10 @@ from hypothesis import errors
 from hypothesis import strategies as st
 
 from gazekit.testing.strategies import calm
+
+
+class Refused(Exception):
+    """Raised by a law's check where the part refuses the case, so that it shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +41,7 @@ class Law:
         Raises:
             AssertionError: The part breaks the law; the message names it and shows the smallest case found.
         """
-        seen: list[object] = []
-
-        @law_settings()
-        @hypothesis.given(calm(self.cases(**options)))
-        def try_one(case: object) -> None:
-            seen[:] = [case]
-            self.check(part, case)
-
-        try:
-            try_one()
-        except errors.Unsatisfiable as nothing:
-            raise AssertionError(
-                f"the law '{self.name}' found no case that {_name(part)} does not refuse; "
-                f"omit it with a reason: omit={{{self.name!r}: '...'}}"
-            ) from nothing
-        except Exception as broken:
-            raise AssertionError(
-                f"{_name(part)} breaks the law '{self.name}': {self.statement}\n"
-                f"{type(broken).__name__}: {broken}\nsmallest case found:\n{seen[0] if seen else 'none'}"
-            ) from broken
-
-
-def law_settings(steps: int = 50) -> Any:
-    """The active profile without deadline, health checks and the explain phase."""
-    active = hypothesis.settings()
-    return hypothesis.settings(
-        deadline=None,
-        report_multiple_bugs=False,
-        print_blob=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[phase for phase in active.phases if phase != hypothesis.Phase.explain],
-        stateful_step_count=steps,
-    )
+        _try([self], part, self.cases(**options))
 
 
 def law(cases: Callable[..., st.SearchStrategy]) -> Callable[[Callable[[Any, Any], None]], Law]:
@@ -82,17 +55,83 @@ def law(cases: Callable[..., st.SearchStrategy]) -> Callable[[Callable[[Any, Any
 
 
 def run(laws: Sequence[Law], part: object, omit: Mapping[str, str] | None, **options: object) -> None:
-    """Runs all laws that are not omitted.
+    """Runs all laws that are not omitted; those that are tried on the same kind of case share the cases.
 
     Raises:
         ValueError: An omission names no law, or gives no reason.
         AssertionError: The part breaks a law.
     """
     omit = omit or {}
-    check_omissions([law.name for law in laws], omit)
+    check_omissions([each.name for each in laws], omit)
+    groups: dict[Callable[..., st.SearchStrategy], list[Law]] = {}
     for each in laws:
         if each.name not in omit:
-            each(part, **options)
+            groups.setdefault(each.cases, []).append(each)
+    for cases, group in groups.items():
+        _try(group, part, cases(**options))
+
+
+@dataclass
+class _Trial:
+    """Where a run of laws stands: what is being tried, and how often each law was not refused."""
+
+    law: Law
+    case: object = None
+    answered: Counter = field(default_factory=Counter)
+
+    def try_all(self, laws: Sequence[Law], part: object, case: object) -> None:
+        """Tries the laws on one case; one that most of them find refused is no case."""
+        refused = 0
+        for self.law in laws:
+            self.case = case
+            try:
+                self.law.check(part, case)
+                self.answered[self.law.name] += 1
+            except Refused:
+                refused += 1
+        hypothesis.assume(2 * refused <= len(laws))
+
+
+def _try(laws: Sequence[Law], part: object, cases: st.SearchStrategy) -> None:
+    trial = _Trial(laws[0])
+
+    @law_settings()
+    @hypothesis.given(calm(cases))
+    def try_one(case: object) -> None:
+        trial.try_all(laws, part, case)
+
+    try:
+        try_one()
+    except errors.Unsatisfiable as nothing:
+        raise AssertionError(_unanswered(part, laws[-1])) from nothing
+    except Exception as broken:
+        raise AssertionError(
+            f"{_name(part)} breaks the law '{trial.law.name}': {trial.law.statement}\n"
+            f"{type(broken).__name__}: {broken}\nsmallest case found:\n{trial.case}"
+        ) from broken
+    for each in laws:
+        if not trial.answered[each.name]:
+            raise AssertionError(_unanswered(part, each))
+
+
+def _unanswered(part: object, each: Law) -> str:
+    return (
+        f"the law '{each.name}' found no case that {_name(part)} does not refuse; "
+        f"omit it with a reason: omit={{{each.name!r}: '...'}}"
+    )
+
+
+def law_settings(steps: int = 50) -> Any:
+    """The active profile without deadline, health checks and the explain phase."""
+    active = hypothesis.settings()
+    return hypothesis.settings(
+        deadline=None,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[phase for phase in active.phases if phase != hypothesis.Phase.explain],
+        stateful_step_count=steps,
+    )
 
 
 def check_omissions(names: Sequence[str], omit: Mapping[str, str]) -> None:
