@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "gazekit"
 
 LEVELS = {
     "__init__": -1,
+    "__version__": -1,
     "contracts": 0,
     "kernels": 0,
     "partition": 1,
@@ -55,11 +56,11 @@ DOORS = {
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),
     "hypothesis": ("testing/",),
-    "rich": ("training/", "cli/"),
+    "rich": ("training/", "demo/", "cli/"),
 }
 
 SOURCES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+ROOMS = sorted({path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli", "demo"})
 
 
 def room_of(source: str) -> str:

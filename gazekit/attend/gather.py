@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gazekit.attend import _sdpa
 from gazekit.attend._bias import bias_of
 from gazekit.attend._dtype import one_dtype
+from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
 from gazekit.contracts import Entries, Plan, complete_regions, in_view
 
 
@@ -33,10 +33,8 @@ class GatherBackend:
             return value.new_zeros(*query.shape[:3], value.shape[3])
         heads, kv_heads = query.shape[1], key.shape[1]
         bias = bias_of(plan, entries.tokens.take(index), heads, query.dtype)
-        out = _sdpa.attend(
-            _sdpa.fold(query, kv_heads), key, value, _sdpa.fold_bias(bias, heads, kv_heads), plan.scale
-        )
-        return _sdpa.unfold(out, heads)
+        out = attend_folded(fold(query, kv_heads), key, value, fold_bias(bias, heads, kv_heads), plan.scale)
+        return unfold(out, heads)
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""

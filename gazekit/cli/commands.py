@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
-from gazekit.cli.output import print_facts, print_faults
+from gazekit.cli.output import print_facts, print_faults, print_figures
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Trains, compares and shows the small Cambrian."""
-    import_module("gazekit.demo").run(
+    from gazekit.demo import run
+
+    run(
         out=arguments.out,
         seed=arguments.seed,
         quick=arguments.quick,
@@ -26,14 +28,12 @@ def demo(arguments: argparse.Namespace) -> int:
 def train(arguments: argparse.Namespace) -> int:
     """Trains what a recipe describes."""
     from gazekit.recipe import load
+    from gazekit.recipe.train import train as train_recipe
 
     recipe = load(arguments.recipe, arguments.overrides)
-    import_module("gazekit.recipe.train").train(
-        recipe,
-        out=arguments.out or Path("runs") / recipe.name,
-        device=_device(arguments),
-        resume=arguments.resume,
-    )
+    out = arguments.out or Path("runs") / recipe.name
+    saved = train_recipe(recipe, out=out, device=_device(arguments), resume=arguments.resume)
+    sys.stdout.write(f"saved the model in {saved}\n")
     return 0
 
 
@@ -43,7 +43,10 @@ def generate(arguments: argparse.Namespace) -> int:
     for image in arguments.image:
         if not image.is_file():
             raise FileNotFoundError(f"there is no image {image}")
-    answer = import_module("gazekit.models").generate(
+    _load_quietly()
+    from gazekit.models import generate as answer
+
+    text = answer(
         model,
         images=arguments.image,
         ask=arguments.ask,
@@ -51,14 +54,17 @@ def generate(arguments: argparse.Namespace) -> int:
         device=_device(arguments),
         imports=arguments.imports,
     )
-    sys.stdout.write(f"{answer}\n")
+    sys.stdout.write(f"{text}\n")
     return 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measures a model and prints what came out."""
     model = _folder(arguments.model)
-    results = import_module("gazekit.evaluate").run(
+    _load_quietly()
+    from gazekit.cli.evaluate import evaluate as measure
+
+    results = measure(
         model,
         benchmarks=arguments.benchmarks,
         systems=arguments.systems,
@@ -66,8 +72,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         device=_device(arguments),
         imports=arguments.imports,
     )
-    for title, figures in results.items():
-        print_facts(title, {name: f"{figure:.4g}" for name, figure in figures.items()})
+    for benchmark, systems in results.items():
+        print_figures(benchmark, systems)
     return 0
 
 
@@ -117,6 +123,11 @@ def _device(arguments: argparse.Namespace) -> str:
     from gazekit.contracts.device import choose_device
 
     return choose_device(arguments.device)
+
+
+def _load_quietly() -> None:
+    """Keeps the progress bar of loading weights out of the answer; read when transformers is first imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _folder(model: Path) -> Path:

@@ -27,7 +27,9 @@ def _say(error: Exception | str) -> str:
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").split(".")[0]
         extra = EXTRAS.get(name)
-        return f"this needs {name}: pip install " + (f"'gazekit[{extra}]'" if extra else name)
+        return f"this needs {DISTRIBUTIONS.get(name, name)}: pip install " + (
+            f"'gazekit[{extra}]'" if extra else name
+        )
     return " ".join(str(error).split())
 
 
@@ -43,6 +45,9 @@ EXTRAS: Mapping[str, str] = {
     "wandb": "logging",
 }
 """Optional packages by the name they are imported under, and the extra of gazekit that installs each."""
+
+DISTRIBUTIONS: Mapping[str, str] = {"sklearn": "scikit-learn"}
+"""What is installed under another name than it is imported."""
 
 
 def print_faults(faults: Iterable[Fault], *, stderr: bool = False) -> None:
@@ -70,6 +75,22 @@ def print_facts(title: str, facts: Mapping[str, str]) -> None:
     console = Console(highlight=False)
     console.print(title, style="bold", markup=False)
     console.print(table)
+
+
+def print_figures(title: str, systems: Mapping[str, Mapping[str, float]]) -> None:
+    """A table of figures, a row for each system; a figure that a system does not have is left blank."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(name for figures in systems.values() for name in figures))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(_literal(title))
+    for name in columns:
+        table.add_column(_literal(name.replace("_", " ")), justify="right")
+    for system, figures in systems.items():
+        shown = [f"{figures[name]:.4g}" if name in figures else "" for name in columns]
+        table.add_row(_literal(system), *shown)
+    Console(highlight=False).print(table)
 
 
 def _literal(text: str) -> str:

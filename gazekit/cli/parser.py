@@ -100,7 +100,11 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "--limit", type=_positive, metavar="N", help="samples of each benchmark (default: all)"
     )
     evaluate.add_argument(
-        "--systems", nargs="+", default=["gaze"], metavar="NAME", help="what is compared (default: gaze)"
+        "--systems",
+        nargs="+",
+        default=["gaze"],
+        metavar="NAME",
+        help="of gaze, dense, random, eviction (default: gaze)",
     )
     _add_device(evaluate)
 

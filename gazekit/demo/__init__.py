@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+__all__ = ["run"]
+
 _QUICK = [
     "training.tower.steps=60",
     "training.stages.0.steps=4",

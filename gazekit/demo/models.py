@@ -45,10 +45,8 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
     The steps that gaze takes while its routing is open are, bit for bit, the dense baseline's own: they are computed
     once, and the dense run branches off from there.
     """
-    from gazekit.training.branch import branch
+    from gazekit.training import branch, fit_stage, open_steps
     from gazekit.training.checkpoints import saved
-    from gazekit.training.openness import open_steps
-    from gazekit.training.run import fit_stage
 
     align, tune = recipe.build("training").stages
     folders = {name: out / name for name in (TOWER_FOLDER, "align", "gaze", "dense", "context")}
@@ -101,9 +99,10 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
 
 def _add_context(recipe: Recipe, gaze: Cambrian, folder: Path, device: str) -> tuple[Cambrian, float]:
     """The gaze model with context tokens that it has not had, fine-tuned."""
-    from gazekit.training.run import fit_stage
+    from gazekit.training import fit_stage
 
     context = assemble(recipe)
+    assert context.model.context is not None, "the recipe of the context stage gives context tokens"
     fresh = context.model.context.weight.detach().clone()
     context.model.load_state_dict({**gaze.model.state_dict(), "context.weight": fresh})
     (stage,) = recipe.build("training").stages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table as RichTable
 from gazekit import __version__
 from gazekit.demo.judging import Verdict
 from gazekit.demo.models import Contestants
+from gazekit.evaluate.reading import Outcome
 from gazekit.view import Example, Picture, Table, save_curves, save_glances, write_page
 
 EXAMPLES = 6
@@ -36,8 +38,9 @@ def results_of(
     """The figures as `results.json` holds them; accuracies are shares of answer words, 0 to 1."""
     out = verdict.outcomes
     layer, head = verdict.head
-    routing = {name: value for name, value in out["gaze"].routing.compute().items()}
-    attended = {name: out[name].attended.compute() for name in ("dense", "gaze", "gaze_context")}
+    assert out["gaze"].routing is not None
+    routing = out["gaze"].routing.compute()
+    attended = {name: _attended(out[name]) for name in ("dense", "gaze", "gaze_context")}
     return {
         "dense": _answers(out["dense"]) | {"attended_visual": attended["dense"]["visual"]},
         "gaze": _answers(out["gaze"])
@@ -185,12 +188,23 @@ def examples_of(verdict: Verdict) -> list[Example]:
 
 
 def save_results(results: dict[str, Any], out: Path) -> None:
-    """Writes `results.json`."""
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    """Writes `results.json`; a figure that there is none of is null."""
+    (out / "results.json").write_text(json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _answers(outcome: Any) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _answers(outcome: Outcome) -> dict[str, Any]:
     return {"accuracy": outcome.accuracy, "by_kind": outcome.accuracy_by_kind}
+
+
+def _attended(outcome: Outcome) -> dict[str, float]:
+    assert outcome.attended is not None, "the contestant was watched"
+    return outcome.attended.compute()
 
 
 def _entries(results: dict[str, Any], name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
 MIN_SHARE = 0.25
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What is asked: the kind of question, its words, the words of the answer and the place that each describes."""
 
@@ -29,6 +30,7 @@ class Asked(Protocol):
     cells: tuple[int | None, ...]
 
 
+@runtime_checkable
 class Item(Protocol):
     """One question about one image, with its truth; what `gazekit.data.digits` yields."""
 
@@ -36,6 +38,17 @@ class Item(Protocol):
     question: Asked
     masks: Bool[np.ndarray, "word height width"]
     prompt: Any
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Questions, drawn as they are asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Item:
+        """One of them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,11 @@ class Answer:
     glances: Any = None
 
     @property
+    def written(self) -> int:
+        """Words that were generated in the place of expected ones before the answer ended."""
+        return next((n for n, word in enumerate(self.said) if not word), len(self.said))
+
+    @property
     def right(self) -> int:
         """Words that are right in their place."""
         return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
@@ -68,7 +86,7 @@ class Outcome:
 
     Attributes:
         answers: One for each item, in order.
-        attended: Entries attended by the queries that wrote answer words; None where nobody watched.
+        attended: Entries attended by the queries that wrote words in answers' places; None where nobody watched.
         routing: Where those queries looked; None where nobody watched or nothing routes.
         boxes: Regions of each item along (t, y, x) in tokens, `[region 3 2]`; empty where nobody watched.
     """
@@ -97,7 +115,7 @@ class Outcome:
 def read(
     model: nn.Module,
     processor: Any,
-    items: Sequence[Item],
+    items: Items,
     *,
     batch_size: int = 100,
     trace: bool = False,
@@ -125,7 +143,7 @@ def read(
     if trace:
         config = model.config.get_text_config()
         outcome.attended = AttendedEntries()
-        routes = any(gaze.route is not None for gaze in compositions(model.language_model))
+        routes = any(gaze.route is not None for gaze in compositions(cast(nn.Module, model.language_model)))
         if routes:
             outcome.routing = RoutingAccuracy(config.num_hidden_layers, config.num_attention_heads)
     for start in range(0, len(items), batch_size):
@@ -192,7 +210,7 @@ def _look_back(
 ) -> list[Answer]:
     """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
     last = batch["input_ids"].shape[1] - 1
-    words = torch.tensor([len(item.question.answer) for item in items])
+    words = torch.tensor([answer.written for answer in answers])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
     for glance in seen.glances:
@@ -210,12 +228,14 @@ def _look_back(
     stacked = {word: torch.stack([by[layer] for layer in sorted(by)], 1) for word, by in chosen.items()}
     traced = []
     for place, (item, answer) in enumerate(zip(items, answers, strict=True)):
-        looked = torch.stack([stacked[word][place] for word in range(len(answer.expected))])
+        none = torch.full_like(next(iter(stacked.values()))[place], -1)
+        written = range(len(answer.expected))
+        looked = torch.stack([stacked[word][place] if word < answer.written else none for word in written])
         real = regions.size[place].cpu() > 0
         box = regions.box[place].cpu()[real]
         outcome.boxes.append(box)
         masks = torch.from_numpy(item.masks)
-        described = masks.flatten(1).any(1)
+        described = masks.flatten(1).any(1) & (torch.arange(len(masks)) < answer.written)
         if bool(described.any()):
             grid = (int(box[:, 1, 1].max()), int(box[:, 2, 1].max()))
             boxes = box.expand(int(described.sum()), -1, -1, -1)

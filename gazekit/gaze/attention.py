@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -89,10 +90,10 @@ def gaze_attention(
         query=query,
         key=key,
         value=value,
-        layer=module.layer_idx,
+        layer=cast(int, module.layer_idx),
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
     )
-    return look_once(look, module.gaze, gaze_pass).transpose(1, 2).contiguous(), None
+    return look_once(look, cast(Gaze, module.gaze), gaze_pass).transpose(1, 2).contiguous(), None
 
 
 def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
@@ -108,10 +109,11 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     compositions = [gaze] if isinstance(gaze, Gaze) else list(gaze)
     if not compositions:
         raise ValueError("gaze must be a composition or a list of at least one, got none")
+    attentions = _attentions(text_model)
     register()
     text_model.set_attn_implementation(NAME)
-    for attention in _attentions(text_model):
-        attention.gaze = compositions[attention.layer_idx % len(compositions)]
+    for attention in attentions:
+        setattr(attention, "gaze", compositions[cast(int, attention.layer_idx) % len(compositions)])  # noqa: B010
     text_model.__dict__.setdefault("gaze_trace", None)
     text_model.__dict__.setdefault("gaze_eviction", None)
 
@@ -124,7 +126,7 @@ def register() -> None:
 
 def compositions(text_model: nn.Module) -> list[Gaze]:
     """The composition of each layer, by layer index; empty where gaze is not installed."""
-    return [attention.gaze for attention in _attentions(text_model) if hasattr(attention, "gaze")]
+    return [cast(Gaze, one.gaze) for one in _attentions(text_model) if hasattr(one, "gaze")]
 
 
 def begin_pass(

@@ -85,7 +85,7 @@ def train_stages(
     keep: Mapping[str, Collection[int]] | None = None,
 ) -> list[StageResult]:
     """Runs the stages of a recipe in order, and goes on where a killed run stopped."""
-    from gazekit.training.run import run
+    from gazekit.training import run
 
     stages = recipe.build("training").stages
     data = {stage.name: data_for(recipe, cambrian, stage) for stage in stages}

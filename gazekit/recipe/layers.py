@@ -69,6 +69,8 @@ def lay(
         try:
             if path == "base":
                 raise ValueError("cannot be overridden; name that recipe instead")
+            if path == "imports" and not isinstance(value, list):
+                raise ValueError(f"must be a list of module names and .py files, got {value!r}")
             if path == "imports":
                 laid = merge_recipes(laid, _with_paths({path: value}, folder))
             else:

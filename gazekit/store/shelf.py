@@ -1,6 +1,7 @@
 """Keys and values in memory, with the integers that say what lies where."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -53,20 +54,15 @@ class Shelf:
         position = torch.arange(start, start + tokens.length, device=look.key.device)
         position = torch.where(tokens.valid, position, -1)
         place = torch.where(arrival.place >= 0, arrival.place, roomy.key.shape[2] - 1)
-        in_place = not any(x.requires_grad for x in (look.query, look.key, look.value, self.key, self.value))
-
-        def write(buffer: Tensor, source: Tensor) -> Tensor:
-            return _write(buffer, place, source, in_place)
-
+        tracked = (look.query, look.key, look.value, self.key, self.value)
+        write = partial(_write, place=place, in_place=not any(tensor.requires_grad for tensor in tracked))
+        names = [field.name for field in fields(Tokens)]
         return replace(
             roomy,
             key=write(roomy.key, look.key),
             value=write(roomy.value, look.value),
             tokens=Tokens(
-                **{
-                    f.name: write(getattr(roomy.tokens, f.name), getattr(tokens, f.name))
-                    for f in fields(Tokens)
-                }
+                **{name: write(getattr(roomy.tokens, name), getattr(tokens, name)) for name in names}
             ),
             position=write(roomy.position, position),
             places=arrival.places,
@@ -156,7 +152,7 @@ def empty_shelf(look: Look, size: Int[Tensor, "batch region"]) -> Shelf:
 
 
 def _write(
-    buffer: Tensor, place: Int[Tensor, "batch #kv_head query"], source: Tensor, in_place: bool
+    buffer: Tensor, source: Tensor, place: Int[Tensor, "batch #kv_head query"], in_place: bool
 ) -> Tensor:
     """Puts `source [batch #kv_head query ...]` to its places of the third axis."""
     place = place.expand(-1, buffer.shape[1], -1)

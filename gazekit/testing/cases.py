@@ -152,19 +152,21 @@ def pick_regions(regions: Regions, index: Int[Tensor, " new"], owner: Int[Tensor
 
 def take_entries(entries: Entries, index: Int[Tensor, "batch #kv_head new"]) -> Entries:
     """The entries `index`, -1 giving padding with garbage in it; `begin`, `count` and `free` are lost."""
-
-    def take(source: Tensor) -> Tensor:
-        where = index.expand(-1, source.shape[1], -1)[..., None].expand(-1, -1, -1, source.shape[3])
-        return source.gather(2, where.clamp_min(0)).masked_fill(where < 0, _GARBAGE)
-
     heads = max(index.shape[1], entries.position.shape[1])
     position = entries.position.expand(-1, heads, -1).gather(2, index.expand(-1, heads, -1).clamp_min(0))
     return Entries(
-        key=take(entries.key),
-        value=take(entries.value),
+        key=_taken(entries.key, index),
+        value=_taken(entries.value, index),
         tokens=entries.tokens.take(index),
         position=position.masked_fill(index < 0, -1),
     )
+
+
+def _taken(
+    source: Float[Tensor, "batch kv_head entry dim"], index: Int[Tensor, "batch #kv_head new"]
+) -> Float[Tensor, "batch kv_head new dim"]:
+    where = index.expand(-1, source.shape[1], -1)[..., None].expand(-1, -1, -1, source.shape[3])
+    return source.gather(2, where.clamp_min(0)).masked_fill(where < 0, _GARBAGE)
 
 
 def region_major(entries: Entries, regions: Regions) -> Entries:
@@ -233,10 +235,7 @@ def padded(case: AttentionCase, queries: int, entries: int) -> AttentionCase:
     stored, plan = case.entries, case.plan
     batch = case.query.shape[0]
 
-    def before(count: int, length: int) -> Int[Tensor, "batch 1 new"]:
-        return torch.arange(-count, length).clamp_min(-1).expand(batch, 1, -1)
-
-    moved = take_entries(stored, before(entries, stored.key.shape[2]))
+    moved = take_entries(stored, _after_padding(entries, stored.key.shape[2], batch))
     garbage = case.query.new_full((*case.query.shape[:2], queries, case.query.shape[3]), _GARBAGE)
     rows = replace(
         plan.rows,
@@ -252,8 +251,14 @@ def padded(case: AttentionCase, queries: int, entries: int) -> AttentionCase:
             count=stored.count,
             free=None if stored.free is None else stored.free + entries,
         ),
-        plan=replace(plan, query=plan.query.take(before(queries, case.query.shape[2])), rows=rows),
+        plan=replace(
+            plan, query=plan.query.take(_after_padding(queries, case.query.shape[2], batch)), rows=rows
+        ),
     )
+
+
+def _after_padding(count: int, length: int, batch: int) -> Int[Tensor, "batch 1 new"]:
+    return torch.arange(-count, length).clamp_min(-1).expand(batch, 1, -1)
 
 
 def document_of(case: AttentionCase, document: int) -> AttentionCase:

@@ -4,8 +4,6 @@ Written apart from `gazekit.contracts.visible` and `gazekit.attend.ReferenceBack
 sentences of the design, so that a mistake in one of the three shows.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,36 +11,18 @@ from torch import Tensor
 from gazekit.contracts import Entries, Kind, Plan, Tokens
 
 
-@dataclass(frozen=True)
-class _Token:
-    """One token's integers."""
-
-    kind: int
-    unit: int
-    document: int
-    order: int
-    owner: int
-
-
 def sees(plan: Plan, entries: Entries, num_heads: int) -> list[list[list[list[int]]]]:
     """The entries that each query attends to, by sample, head and query."""
-    kept = None if plan.keeps is None else plan.keeps(plan.query, entries.tokens)
+    rule = None if plan.keeps is None else plan.keeps(plan.query, entries.tokens)
+    kept = None if rule is None else rule.tolist()
     keys, queries = _listed(entries.tokens), _listed(plan.query)
-
-    def seen(b: int, head: int, q: int, e: int) -> bool:
-        query, key = queries[b][0][q], keys[b][_of_head(head, num_heads, len(keys[b]))][e]
-        if not _reaches(query, key, plan.confined):
-            return False
-        if key.owner < 0 or _looks(plan, b, head, num_heads, q, key.owner):
-            return True
-        return kept is not None and bool(kept[b, _of_head(head, num_heads, kept.shape[1]), q, e])
-
-    length = entries.tokens.length
     return [
-        [[[e for e in range(length) if seen(b, head, q, e)] for q in range(plan.query.length)]
-         for head in range(num_heads)]
+        [
+            _of_head(plan, queries[b][0], keys[b], kept and kept[b], b, head, num_heads)
+            for head in range(num_heads)
+        ]
         for b in range(len(queries))
-    ]  # fmt: skip
+    ]
 
 
 def attend(
@@ -61,35 +41,47 @@ def attend(
     return torch.stack(samples).reshape(*query.shape[:3], -1)
 
 
-def _reaches(query: _Token, key: _Token, confined: frozenset[Kind]) -> bool:
-    """Both real, same document, not later; the own unit only for kinds that are confined to it."""
-    if Kind.PAD in (query.kind, key.kind) or query.document != key.document or key.order > query.order:
-        return False
-    return query.kind not in confined or query.unit == key.unit
+def _of_head(
+    plan: Plan,
+    queries: list[tuple],
+    keys: list[list[tuple]],
+    kept: list | None,
+    b: int,
+    head: int,
+    num_heads: int,
+) -> list[list[int]]:
+    """The entries that each query of one head attends to; head axes count query heads, KV heads or 1."""
+    own = keys[head * len(keys) // num_heads]
+    seen = []
+    for q, (kind, unit, document, order, _) in enumerate(queries):
+        confined, in_view = kind in plan.confined, _regions_in_view(plan, b, head, num_heads, q)
+        keeps = kept and kept[head * len(kept) // num_heads][q]
+        visible = []
+        for e, (key_kind, key_unit, key_document, key_order, owner) in enumerate(own):
+            if Kind.PAD in (kind, key_kind) or key_document != document:
+                continue
+            if key_order > order or (confined and key_unit != unit):
+                continue
+            if owner < 0 or in_view is None or owner in in_view or (keeps and keeps[e]):
+                visible.append(e)
+        seen.append(visible)
+    return seen
 
 
-def _looks(plan: Plan, b: int, head: int, num_heads: int, q: int, region: int) -> bool:
-    """Whether a query's row chose a region, or finds it still open; a query that does not route sees all."""
+def _regions_in_view(plan: Plan, b: int, head: int, num_heads: int, q: int) -> set[int] | None:
+    """The regions that a query's row chose or finds still open; None = all: the query does not route."""
     row = int(plan.rows.of[b, q])
     if row < 0 or plan.selection is None:
-        return True
+        return None
     index = plan.selection.index
-    if region in index[b, _of_head(head, num_heads, index.shape[1]), row].tolist():
-        return True
-    same = int(plan.regions.document[b, region]) == int(plan.rows.document[b, row])
-    return same and int(plan.regions.last[b, region]) > int(plan.rows.first[b, row])
+    chosen = set(index[b, head * index.shape[1] // num_heads, row].tolist())
+    first, document = int(plan.rows.first[b, row]), int(plan.rows.document[b, row])
+    lasts, documents = plan.regions.last[b].tolist(), plan.regions.document[b].tolist()
+    begun = zip(lasts, documents, strict=True)
+    return chosen | {r for r, (last, own) in enumerate(begun) if own == document and last > first}
 
 
-def _of_head(head: int, num_heads: int, axis: int) -> int:
-    """Where a query head stands on a head axis that counts query heads, KV heads or 1."""
-    return head * axis // num_heads
-
-
-def _listed(tokens: Tokens) -> list[list[list[_Token]]]:
-    fields = [
-        field.tolist() for field in (tokens.kind, tokens.unit, tokens.document, tokens.order, tokens.owner)
-    ]
-    return [
-        [[_Token(*token) for token in zip(*head, strict=True)] for head in zip(*sample, strict=True)]
-        for sample in zip(*fields, strict=True)
-    ]
+def _listed(tokens: Tokens) -> list[list[list[tuple]]]:
+    """Kind, unit, document, order and owner of each token, by sample and head."""
+    packed = [tokens.kind, tokens.unit, tokens.document, tokens.order, tokens.owner]
+    return [[list(map(tuple, head)) for head in sample] for sample in torch.stack(packed, dim=-1).tolist()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,6 +48,7 @@ class Conversation:
             labels.append((*self.labels[b], *division.labels(whole, b)[new.start : new.stop]))
         return Conversation(documents, tuple(slots), tuple(labels))
 
+    @cached_property
     def layout(self) -> TokenLayout:
         """The layout of all that was declared."""
         columns = [sample_columns(sample) for sample in self.documents]
@@ -58,13 +60,14 @@ class Conversation:
             ]
         )
 
+    @cached_property
     def regions(self) -> Regions:
         """The division of all that was declared."""
         labels = [
             [known[i] if i >= 0 else None for i in slots]
             for known, slots in zip(self.labels, self.slots, strict=True)
         ]
-        return regions_from_owner(owner_of(labels), self.layout())
+        return regions_from_owner(owner_of(labels), self.layout)
 
     def reorder(self, sample: Sequence[int]) -> "Conversation":
         """The samples `sample`."""
@@ -112,8 +115,8 @@ class PlainStore:
 
     def tokens(self) -> Tokens:
         """What every token seen is, with the region that owns it."""
-        owner = self.conversation.regions().owner[:, None]
-        return self.conversation.layout().tokens.owned_by(owner).narrow(0, self.length)
+        owner = self.conversation.regions.owner[:, None]
+        return self.conversation.layout.tokens.owned_by(owner).narrow(0, self.length)
 
     def add(self, look: Look) -> None:
         """Takes in the next tokens that were declared."""

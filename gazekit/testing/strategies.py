@@ -4,7 +4,10 @@ Structure is drawn, so that a counterexample shrinks to few documents, clips and
 tensors come from a generator whose seed is drawn.
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from hypothesis import strategies as st
@@ -29,7 +32,35 @@ from gazekit.contracts import (
 from gazekit.testing.cases import AttentionCase, PoolingCase, RoutingCase, region_major, take_entries
 from gazekit.testing.prompts import Clip, Division, Document, Grid, Prompts, Runs, Scatter, Text, divide
 
+# hypothesis's own DrawFn is a protocol that cannot be checked when a test runs.
+Draw = Callable[..., Any]
+T = TypeVar("T")
+P = ParamSpec("P")
 _CONFINED = (frozenset({Kind.CONTEXT}), frozenset({Kind.CONTEXT, Kind.VISUAL}))
+
+
+def composite(function: Callable[Concatenate[Draw, P], T]) -> Callable[P, st.SearchStrategy[T]]:
+    """Hypothesis's `composite`, drawn as `calm` does."""
+
+    @wraps(function)
+    def drawn(draw: Draw, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        state = random.getstate()
+        try:
+            return function(draw, *args, **kwargs)
+        finally:
+            random.setstate(state)
+
+    return st.composite(drawn)
+
+
+@composite
+def calm(draw: Draw, strategy: st.SearchStrategy) -> Any:
+    """Draws with Python's global generator left as it was.
+
+    Type checks at run time look at elements of lists by chance, which hypothesis takes for a strategy that is
+    not reproducible.
+    """
+    return draw(strategy)
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -69,18 +100,19 @@ def prompts(
 ) -> st.SearchStrategy[Prompts]:
     """Batches of ragged prompts: packed documents, padding on either side, with and without images."""
     sample = st.lists(documents(max_pieces, max_side), min_size=1, max_size=max_documents).map(tuple)
-    return st.builds(
+    described = st.builds(
         Prompts,
         samples=st.lists(sample, min_size=1, max_size=max_samples).map(tuple),
         pad_left=st.booleans(),
         spare=st.integers(0, 2),
         bidirectional=st.booleans(),
     )
+    return calm(described)
 
 
 def layouts(**limits: int) -> st.SearchStrategy[TokenLayout]:
     """Layouts of `prompts`, to which the limits go."""
-    return prompts(**limits).map(Prompts.layout)
+    return calm(prompts(**limits).map(Prompts.layout))
 
 
 def divisions(max_side: int = 3) -> st.SearchStrategy[Division]:
@@ -95,16 +127,14 @@ def divisions(max_side: int = 3) -> st.SearchStrategy[Division]:
 
 def regions(layout: TokenLayout) -> st.SearchStrategy[Regions]:
     """Divisions of a layout."""
-    return divisions().map(lambda division: divide(layout, division))
+    return calm(divisions().map(lambda division: divide(layout, division)))
 
 
-def tokens(**limits: int) -> st.SearchStrategy[Tokens]:
-    """The tokens of `layouts` with the regions that own them."""
-
-    def owned(layout: TokenLayout) -> st.SearchStrategy[Tokens]:
-        return regions(layout).map(lambda divided: layout.tokens.owned_by(divided.owner[:, None]))
-
-    return layouts(**limits).flatmap(owned)
+@composite
+def tokens(draw: Draw, limits: Mapping[str, int] | None = None) -> Tokens:
+    """The tokens of `layouts`, to which the limits go, with the regions that own them."""
+    layout = draw(layouts(**(limits or {})))
+    return layout.tokens.owned_by(draw(regions(layout)).owner[:, None])
 
 
 def sizes(max_layers: int = 3) -> st.SearchStrategy[Sizes]:
@@ -149,15 +179,15 @@ def rows_of(query: Tokens, kinds: frozenset[Kind], block: int = 1) -> Rows:
     return Rows(of=of, query=fields[0], first=fields[1], owner=fields[2], document=fields[3])
 
 
-@st.composite
-def rows(draw: st.DrawFn, query: Tokens, max_block: int = 1) -> Rows:
+@composite
+def rows(draw: Draw, query: Tokens, max_block: int = 1) -> Rows:
     """Rows over queries: text routes, or visual queries too; a row is a block of up to `max_block`."""
     kinds = draw(st.sampled_from([frozenset({Kind.TEXT}), frozenset({Kind.TEXT, Kind.VISUAL})]))
     return rows_of(query, kinds, draw(st.integers(1, max_block)))
 
 
-@st.composite
-def scores(draw: st.DrawFn, shape: Sequence[int], distinct: bool = True) -> Tensor:
+@composite
+def scores(draw: Draw, shape: Sequence[int], distinct: bool = True) -> Tensor:
     """Scores in fp32: all different from each other, or from a few values so that ties are frequent."""
     chance = generator(draw(seeds()))
     if not distinct:
@@ -167,9 +197,9 @@ def scores(draw: st.DrawFn, shape: Sequence[int], distinct: bool = True) -> Tens
     return (0.3 * ranks + 0.1 * torch.rand(count, generator=chance)).reshape(tuple(shape))
 
 
-@st.composite
+@composite
 def selections(
-    draw: st.DrawFn, complete: Bool[Tensor, "batch row region"], num_heads: int, num_kv_heads: int
+    draw: Draw, complete: Bool[Tensor, "batch row region"], num_heads: int, num_kv_heads: int
 ) -> Selection:
     """Any valid choice among the complete regions: none of them, a few or all."""
     heads = draw(st.sampled_from(sorted({1, num_kv_heads, num_heads})))
@@ -190,26 +220,25 @@ def index_of(
     return index.int()
 
 
-@st.composite
-def looks(draw: st.DrawFn, sizes: Sizes, batch: int, length: int, dtype: torch.dtype = torch.float32) -> Look:
+@composite
+def looks(draw: Draw, sizes: Sizes, batch: int, length: int, dtype: torch.dtype = torch.float32) -> Look:
     """One layer's call with a query, a key and a value for each of `length` tokens."""
     chance = generator(draw(seeds()))
-
-    def tensor(heads: int) -> Tensor:
-        return torch.randn(batch, heads, length, sizes.head_dim, generator=chance, dtype=dtype)
-
+    heads = [sizes.num_heads, sizes.num_kv_heads, sizes.num_kv_heads]
+    drawn = torch.randn(batch, sum(heads), length, sizes.head_dim, generator=chance, dtype=dtype)
+    query, key, value = drawn.split(heads, dim=1)
     return Look(
-        query=tensor(sizes.num_heads),
-        key=tensor(sizes.num_kv_heads),
-        value=tensor(sizes.num_kv_heads),
+        query=query,
+        key=key,
+        value=value,
         layer=draw(st.integers(0, sizes.num_layers - 1)),
         scale=sizes.head_dim**-0.5,
         hidden=torch.randn(batch, length, sizes.hidden_dim, generator=chance, dtype=dtype),
     )
 
 
-@st.composite
-def pooling_cases(draw: st.DrawFn, model: Sizes | None = None) -> PoolingCase:
+@composite
+def pooling_cases(draw: Draw, model: Sizes | None = None) -> PoolingCase:
     """Looks at a whole prompt whose text scores the regions."""
     layout = draw(layouts())
     divided = draw(regions(layout))
@@ -219,8 +248,8 @@ def pooling_cases(draw: st.DrawFn, model: Sizes | None = None) -> PoolingCase:
     return PoolingCase(layout=layout, look=look, regions=divided, rows=draw(rows(query)))
 
 
-@st.composite
-def routing_cases(draw: st.DrawFn, model: Sizes | None = None, distinct: bool = True) -> RoutingCase:
+@composite
+def routing_cases(draw: Draw, model: Sizes | None = None, distinct: bool = True) -> RoutingCase:
     """Scores of the regions of a prompt for its rows, at any openness, in any layer."""
     layout = draw(layouts())
     divided = draw(regions(layout))
@@ -248,18 +277,18 @@ def routing_cases(draw: st.DrawFn, model: Sizes | None = None, distinct: bool = 
 
 def keep_rules() -> st.SearchStrategy[Keeps | None]:
     """No rule, or sinks and a window: entries with a low order, and those little before the query."""
-
-    def rule(sinks: int, window: int) -> Keeps:
-        return lambda query, key: (
-            (key.order[..., None, :] < sinks) | (query.order[..., :, None] - key.order[..., None, :] < window)
-        )
-
-    return st.one_of(st.none(), st.builds(rule, st.integers(0, 2), st.integers(0, 3)))
+    return st.one_of(st.none(), st.builds(_sinks_and_window, st.integers(0, 2), st.integers(0, 3)))
 
 
-@st.composite
+def _sinks_and_window(sinks: int, window: int) -> Keeps:
+    return lambda query, key: (
+        (key.order[..., None, :] < sinks) | (query.order[..., :, None] - key.order[..., None, :] < window)
+    )
+
+
+@composite
 def plans(
-    draw: st.DrawFn,
+    draw: Draw,
     query: Tokens,
     divided: Regions,
     num_heads: int,
@@ -280,9 +309,9 @@ def plans(
     )
 
 
-@st.composite
+@composite
 def entries(
-    draw: st.DrawFn,
+    draw: Draw,
     known: Tokens,
     divided: Regions,
     num_kv_heads: int,
@@ -306,9 +335,9 @@ def entries(
     return region_major(everything, divided) if draw(st.sampled_from(arrangements)) else everything
 
 
-@st.composite
+@composite
 def attention_cases(
-    draw: st.DrawFn,
+    draw: Draw,
     dims: Sequence[int] = (1, 3, 8),
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
@@ -329,9 +358,9 @@ def attention_cases(
     return AttentionCase(query=query, entries=stored, plan=plan, device=str(device))
 
 
-@st.composite
+@composite
 def decoding_cases(
-    draw: st.DrawFn,
+    draw: Draw,
     dims: Sequence[int] = (1, 3, 8),
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",

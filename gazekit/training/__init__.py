@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from gazekit.training.stage import PARTS, Stage
 
 if TYPE_CHECKING:
-    from gazekit.training.branch import branch as branch
+    from gazekit.training.branching import branch as branch
     from gazekit.training.checkpoints import Checkpoints as Checkpoints
+    from gazekit.training.fit import StageResult as StageResult
+    from gazekit.training.fit import fit_stage as fit_stage
     from gazekit.training.history import read_history as read_history
     from gazekit.training.module import CambrianModule as CambrianModule
     from gazekit.training.openness import OpennessCallback as OpennessCallback
     from gazekit.training.openness import open_steps as open_steps
     from gazekit.training.progress import Progress as Progress
-    from gazekit.training.run import StageResult as StageResult
-    from gazekit.training.run import fit_stage as fit_stage
-    from gazekit.training.run import run as run
+    from gazekit.training.runner import run as run
     from gazekit.training.tower import TowerResult as TowerResult
     from gazekit.training.tower import pretrain_tower as pretrain_tower
 
@@ -27,14 +27,14 @@ _HOMES = {
     "Checkpoints": "checkpoints",
     "OpennessCallback": "openness",
     "Progress": "progress",
-    "StageResult": "run",
+    "StageResult": "fit",
     "TowerResult": "tower",
-    "branch": "branch",
-    "fit_stage": "run",
+    "branch": "branching",
+    "fit_stage": "fit",
     "open_steps": "openness",
     "pretrain_tower": "tower",
     "read_history": "history",
-    "run": "run",
+    "run": "runner",
 }
 
 __all__ = ["PARTS", "Stage", *_HOMES]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -44,7 +45,9 @@ def measure(
         yield lambda: None
         return
     with watch(model) as trace:
-        yield lambda: attended_of(trace, batch["input_ids"] == model.config.image_token_id)
+        config: Any = model.config
+        ids = torch.tensor([config.image_token_id, config.video_token_id])
+        yield lambda: attended_of(trace, torch.isin(batch["input_ids"].cpu(), ids))
 
 
 def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attended | None:
@@ -56,7 +59,7 @@ def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attend
     """
     if not trace.glances or trace.regions is None:
         return None
-    preceding = visual.cumsum(dim=1).cpu()
+    preceding = visual.cumsum(dim=1)
     present = (trace.regions.document >= 0).sum(dim=1).cpu()
     chosen, seen, offered = [], [], []
     for glance in trace.glances:

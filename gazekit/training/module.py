@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gazekit.training.activations import checkpoint_activations
 from gazekit.training.attended import Attended, measure
 from gazekit.training.groups import freeze, parts_of, table
 from gazekit.training.openness import OpennessCallback
@@ -70,10 +71,7 @@ class CambrianModule(LightningModule):
     def on_fit_start(self) -> None:
         """Switches gradient checkpointing, prints the table."""
         super().train()
-        if self.stage.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        elif getattr(self.model, "is_gradient_checkpointing", False):
-            self.model.gradient_checkpointing_disable()
+        checkpoint_activations(self.model, self.stage.gradient_checkpointing)
         if self.verbose:
             self._print_table()
 

@@ -28,7 +28,7 @@ class Together(Optimizer):
         super().__init__([{"params": group["params"]} for group in groups], {})
         self.param_groups = groups
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Runs the closure once, then steps each."""
         loss = None
         if closure is not None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+_tensors: Any = torch.utils.deterministic
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _NOISE = (
@@ -47,6 +49,12 @@ def device_arguments(device: str, num_devices: int = 1) -> dict[str, Any]:
     return {"accelerator": device, "devices": num_devices, "strategy": strategy}
 
 
+def on_cpu(device: str) -> bool:
+    """Whether a fit on this device runs on the CPU."""
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return device == "cpu" or (device == "auto" and not accelerated)
+
+
 @contextmanager
 def session(device: str) -> Iterator[None]:
     """Runs a fit reproducibly on the CPU (several threads would else add up gradients in any order), and quietly.
@@ -56,9 +64,9 @@ def session(device: str) -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     deterministic = torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    if device == "cpu" and not deterministic:
-        torch.utils.deterministic.fill_uninitialized_memory = False
+    filled = _tensors.fill_uninitialized_memory
+    if on_cpu(device) and not deterministic:
+        _tensors.fill_uninitialized_memory = False
         torch.use_deterministic_algorithms(True)
     logger.setLevel(max(level, logging.WARNING))
     try:
@@ -69,4 +77,4 @@ def session(device: str) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        _tensors.fill_uninitialized_memory = filled

@@ -111,7 +111,9 @@ class Stage:
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in get_args(OptimizerName):
-            raise ValueError(f"optimizer must be one of {', '.join(get_args(OptimizerName))}, got {self.optimizer!r}")
+            raise ValueError(
+                f"optimizer must be one of {', '.join(get_args(OptimizerName))}, got {self.optimizer!r}"
+            )
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}; 0 turns it off")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -13,9 +13,9 @@ from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from gazekit.training.fit import StageResult, fit_module
 from gazekit.training.groups import optimizer_groups, parts_of
 from gazekit.training.rng import Generators, seed_all
-from gazekit.training.run import StageResult, fit_module
 from gazekit.training.stage import Stage
 
 Windows = Mapping[str, Tensor]
@@ -51,7 +51,7 @@ class TowerModule(LightningModule):
         super().__init__()
         seed_all(seed)
         self.tower = tower
-        self.head = nn.Linear(tower.config.hidden_size, num_classes)
+        self.head = nn.Linear(int(tower.config.hidden_size), num_classes)
         self.stage = stage
         self.seed = seed
         self.openness: float | None = None

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from gazekit.gaze import Gaze
@@ -29,7 +29,7 @@ class Language(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
-        self.mix = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.layers = nn.ModuleList([nn.Linear(WIDTH, WIDTH, bias=False)])
         self.dropout = nn.Dropout(dropout)
         self.__dict__["gaze_trace"] = None
         self.gaze = Gaze(
@@ -45,7 +45,7 @@ class TinyModel(nn.Module):
     def __init__(self, *, dropout: float = 0.2, seed: int = 1) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.config = SimpleNamespace(image_token_id=0)
+        self.config = SimpleNamespace(image_token_id=0, video_token_id=0)
         self.tower = nn.Sequential(nn.Linear(4, WIDTH), nn.Dropout(dropout))
         self.projector = nn.Linear(WIDTH, WIDTH)
         self.language_model = Language(dropout)
@@ -69,7 +69,7 @@ class TinyModel(nn.Module):
         seen = self.projector(features) * (1.0 if gaze_openness is None else 0.5 + gaze_openness)
         language = self.language_model
         hidden = language.norm(language.embed_tokens(input_ids) + seen[:, None])
-        logits = self.lm_head(language.dropout(language.mix(hidden).relu()))
+        logits = self.lm_head(language.dropout(language.layers[0](hidden).relu()))
         loss = functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
         )
@@ -105,9 +105,11 @@ class TinyData(LightningDataModule):
         self.samples = Samples(length)
 
     def train_dataloader(self) -> StatefulDataLoader:
-        return StatefulDataLoader(
-            self.samples, batch_size=self.batch_size, shuffle=self.shuffle, num_workers=0
-        )
+        order = {"shuffle": self.shuffle}
+        if self.trainer is not None and self.trainer.world_size > 1:
+            ranks = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+            order = {"sampler": DistributedSampler(self.samples, shuffle=False, **ranks)}
+        return StatefulDataLoader(self.samples, batch_size=self.batch_size, num_workers=0, **order)
 
 
 def stage(**changes: object) -> Stage:

@@ -55,7 +55,7 @@ def test_dropout_and_data_would_show(tmp_path, uninterrupted):
 
 @pytest.mark.parametrize("batch", [4, 5, 6, 11])
 def test_shuffled_epochs_that_end_within_the_stage(batch, tmp_path):
-    """Five batches an epoch: checkpoints fall into the middle of epochs and, with `checkpoint_every=5`, on their end."""
+    """Five batches an epoch: checkpoints fall into epochs and, with `checkpoint_every=5`, on their end."""
     for every in (3, 5):
         arguments = {"data": TinyData(length=20, shuffle=True), "stage": stage(checkpoint_every=every)}
         whole = train(tmp_path / f"whole{every}", **arguments)
@@ -121,7 +121,8 @@ def test_finished_stage_is_loaded_not_run(tmp_path, uninterrupted):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"), [({"learning_rates": {"projector": 0.5}}, "learning_rates was"), ({"steps": 13}, "steps was 12")]
+    ("changes", "named"),
+    [({"learning_rates": {"projector": 0.5}}, "learning_rates was"), ({"steps": 13}, "steps was 12")],
 )
 def test_other_settings_are_refused(changes, named, tmp_path):
     with pytest.raises(Interrupted):

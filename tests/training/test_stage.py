@@ -1,3 +1,6 @@
+import itertools
+from io import StringIO
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,10 +42,12 @@ def test_fault_is_named(changes, message):
 @pytest.mark.parametrize("decay", ["cosine", "linear", "constant"])
 @given(steps=st.integers(1, 300), warmup=st.floats(0, 0.9), final=st.floats(0, 1))
 def test_rate_rises_to_its_peak_then_never_rises(decay, steps, warmup, final):
-    factors = [stage(steps=steps, warmup=warmup, final=final, decay=decay).factor(step) for step in range(steps)]
+    factors = [
+        stage(steps=steps, warmup=warmup, final=final, decay=decay).factor(step) for step in range(steps)
+    ]
     peak = factors.index(max(factors))
     assert factors[:peak] == sorted(factors[:peak])
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(factors[peak:], factors[peak + 1 :]))
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(factors[peak:]))
     assert all(0 < factor <= 1 for factor in factors)
     assert max(factors) == pytest.approx(1)
 
@@ -61,7 +66,9 @@ def test_local_batch_size():
 
 
 def test_unknown_part_names_its_neighbour():
-    with pytest.raises(ValueError, match="'projectr', which the model does not have; did you mean 'projector'"):
+    with pytest.raises(
+        ValueError, match="'projectr', which the model does not have; did you mean 'projector'"
+    ):
         parts_of(TinyModel(), stage(learning_rates={"projectr": 1e-3}))
 
 
@@ -78,21 +85,26 @@ def test_groups_hold_each_trained_parameter_once_with_its_own_rate_and_decay():
     chosen = stage(learning_rates={"projector": 1e-2, "language": 1e-4})
     groups = optimizer_groups(parts_of(model, chosen), chosen)
     held = [parameter for group in groups for parameter in group["params"]]
-    trained = [*model.projector.parameters(), *model.language_model.parameters()]  # lm_head is tied to the embedding
+    trained = [
+        *model.projector.parameters(),
+        *model.language_model.parameters(),
+    ]  # lm_head is tied to the embedding
     assert len(held) == len(set(held)) == len(trained)
     assert set(held) == set(trained)
     language = model.language_model
-    found = {parameter: (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
+    found = {
+        parameter: (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]
+    }
     assert found[model.projector.weight] == (1e-2, 0.1)
     assert found[model.projector.bias] == (1e-2, 0.0)
-    assert found[language.mix.weight] == (1e-4, 0.1)
+    assert found[language.layers[0].weight] == (1e-4, 0.1)
     assert found[language.embed_tokens.weight] == (1e-4, 0.0)
     assert found[language.norm.weight] == (1e-4, 0.0)
 
 
 def test_table_says_what_trains():
     chosen = stage(learning_rates={"projector": 1e-2, "context": 1e-3})
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=120, record=True, file=StringIO())
     console.print(table(parts_of(TinyModel(), chosen), chosen))
     lines = {line.split()[1]: line for line in console.export_text().splitlines() if "│" in line}
     assert "frozen" in lines["tower"]

@@ -29,9 +29,9 @@ class _Case:
         return f"keys: {listed}; queries from {self.start} on"
 
 
-@st.composite
-def _cases(draw: st.DrawFn) -> _Case:
-    tokens = draw(strategies.tokens(max_samples=2))
+@strategies.composite
+def _cases(draw: strategies.Draw) -> _Case:
+    tokens = draw(strategies.tokens({"max_samples": 2}))
     return _Case(tokens, draw(st.integers(0, tokens.length - 1)))
 
 

@@ -9,6 +9,8 @@ import hypothesis
 from hypothesis import errors
 from hypothesis import strategies as st
 
+from gazekit.testing.strategies import calm
+
 
 @dataclass(frozen=True)
 class Law:
@@ -37,7 +39,7 @@ class Law:
         seen: list[object] = []
 
         @law_settings()
-        @hypothesis.given(self.cases(**options))
+        @hypothesis.given(calm(self.cases(**options)))
         def try_one(case: object) -> None:
             seen[:] = [case]
             self.check(part, case)
@@ -56,7 +58,7 @@ class Law:
             ) from broken
 
 
-def law_settings(steps: int = 50) -> hypothesis.settings:
+def law_settings(steps: int = 50) -> Any:
     """The active profile without deadline, health checks and the explain phase."""
     active = hypothesis.settings()
     return hypothesis.settings(

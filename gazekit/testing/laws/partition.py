@@ -154,11 +154,12 @@ def _photos() -> st.SearchStrategy[_Photos]:
 
 
 def _still(prompts: Prompts) -> Prompts:
-    def first_frame(piece: Text | Clip) -> Text | Clip:
-        return replace(piece, frames=1) if isinstance(piece, Clip) else piece
-
-    samples = tuple(tuple(tuple(map(first_frame, d)) for d in sample) for sample in prompts.samples)
+    samples = tuple(tuple(tuple(map(_first_frame, d)) for d in sample) for sample in prompts.samples)
     return replace(prompts, samples=samples)
+
+
+def _first_frame(piece: Text | Clip) -> Text | Clip:
+    return replace(piece, frames=1) if isinstance(piece, Clip) else piece
 
 
 @law(_photos)

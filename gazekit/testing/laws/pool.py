@@ -76,9 +76,6 @@ def padding_changes_nothing(part: Pooler, case: PoolingCase) -> None:
 
 
 def _padded(case: PoolingCase, count: int) -> PoolingCase:
-    def before(tensor: Tensor) -> Tensor:
-        return torch.cat([tensor.new_full((*tensor.shape[:2], count, tensor.shape[3]), 7.0), tensor], dim=2)
-
     look, rows = case.look, case.rows
     hidden = look.hidden
     if hidden is not None:
@@ -87,7 +84,11 @@ def _padded(case: PoolingCase, count: int) -> PoolingCase:
     return replace(
         case,
         look=replace(
-            look, query=before(look.query), key=before(look.key), value=before(look.value), hidden=hidden
+            look,
+            query=_behind(count, look.query),
+            key=_behind(count, look.key),
+            value=_behind(count, look.value),
+            hidden=hidden,
         ),
         regions=case.regions.aligned(owner),
         rows=replace(
@@ -96,6 +97,10 @@ def _padded(case: PoolingCase, count: int) -> PoolingCase:
             query=torch.where(rows.query >= 0, rows.query + count, -1),
         ),
     )
+
+
+def _behind(count: int, tensor: Float[Tensor, "batch head token dim"]) -> Float[Tensor, "batch head new dim"]:
+    return torch.nn.functional.pad(tensor, (0, 0, count, 0), value=7.0)
 
 
 @law(_cases)

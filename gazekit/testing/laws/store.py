@@ -17,7 +17,7 @@ from gazekit.testing.plain import PlainStore
 from gazekit.testing.prompts import Division, Document, Grid, Scatter, sketch
 
 LAWS = {
-    "equals plain entries": "Attention over what `fetch` gives equals attention over all that was added.",
+    "equals plain entries": "What is stored, and attention over what `fetch` gives, is what was added.",
     "length counts tokens seen": "`length` counts what was added, padding and evicted tokens too.",
     "places are true": "Where `begin`, `count` and `free` are given, exactly a region's members lie there.",
     "keep": "`keep` drops all entries but those named, per KV head; more can be added afterwards.",
@@ -78,7 +78,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.steps.append(f"add {stop - start} tokens")
         look = self._look(stop - start)
         self.plain.add(look)
-        self.store.add(look, self.plain.tokens().narrow(start, stop), self.plain.conversation.regions())
+        self.store.add(look, self.plain.tokens().narrow(start, stop), self.plain.conversation.regions)
 
     @stateful.precondition(lambda self: self._fed())
     @stateful.rule(data=st.data())
@@ -93,12 +93,9 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.steps.append(f"keep some, index with {heads} heads")
         stays = torch.rand(self.plain.batch, heads, self.plain.length, generator=self.chance) < 0.75
         position = self.store.entries().position
-        if heads == 1 and position.shape[1] > 1:
-            stays = stays.expand(-1, position.shape[1], -1)
-        kept = stays.expand(-1, max(stays.shape[1], position.shape[1]), -1).gather(
-            2, position.clamp_min(0).expand(-1, max(stays.shape[1], position.shape[1]), -1)
-        )
-        kept = kept & (position >= 0)
+        wide = max(heads, position.shape[1])
+        place = position.expand(-1, wide, -1)
+        kept = stays.expand(-1, wide, -1).gather(2, place.clamp_min(0)) & (place >= 0)
         order = kept.long().argsort(dim=-1, descending=True, stable=True)[..., : int(kept.sum(-1).max())]
         self.store.keep(torch.where(kept.gather(2, order), order, -1))
         self.plain.keep(stays)
@@ -138,10 +135,11 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             )
         if self.plain.length == 0:
             return
-        regions = self.plain.conversation.regions()
+        regions = self.plain.conversation.regions
         if "places are true" not in self.omit:
             _assert_places(self.store.entries(), regions)
         if "equals plain entries" not in self.omit:
+            _assert_same_entries(self.store.entries(), self.plain.entries())
             self._compare(regions)
 
     def _compare(self, regions: Regions) -> None:
@@ -178,17 +176,26 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     def _turn(self, data: st.DataObject) -> None:
         pieces = [data.draw(_turns()) for _ in range(self.plain.batch)]
         self.plain.turn(pieces, self.division, self.pad_left)
-        layout, regions = self.plain.conversation.layout(), self.plain.conversation.regions()
+        layout, regions = self.plain.conversation.layout, self.plain.conversation.regions
         self.steps.append(f"declare\n{sketch(layout, regions)}")
 
     def _look(self, count: int) -> Look:
-        def tensor(heads: int) -> Tensor:
-            return torch.randn(self.plain.batch, heads, count, _SIZES.head_dim, generator=self.chance)
+        heads = [_SIZES.num_heads, _SIZES.num_kv_heads, _SIZES.num_kv_heads]
+        drawn = torch.randn(self.plain.batch, sum(heads), count, _SIZES.head_dim, generator=self.chance)
+        query, key, value = drawn.split(heads, dim=1)
+        return Look(query=query, key=key, value=value, layer=0, scale=1.0)
 
-        heads = _SIZES.num_kv_heads
-        return Look(
-            query=tensor(_SIZES.num_heads), key=tensor(heads), value=tensor(heads), layer=0, scale=1.0
-        )
+
+def _assert_same_entries(got: Entries, expected: Entries) -> None:
+    heads = expected.position.shape[1]
+    for b, samples in enumerate(got.position.expand(-1, heads, -1)):
+        for head, position in enumerate(samples):
+            place, alive = position.argsort()[(position < 0).sum() :], expected.position[b, head] >= 0
+            stored, added = position[place].tolist(), expected.position[b, head, alive].tolist()
+            assert stored == added, f"head {head} of sample {b} holds the tokens {stored}, not {added}"
+            for name in ("key", "value"):
+                one, other = getattr(got, name)[b, head, place], getattr(expected, name)[b, head, alive]
+                assert torch.equal(one, other), f"head {head} of sample {b} has a {name} that was not added"
 
 
 def _assert_places(entries: Entries, regions: Regions) -> None:

@@ -34,7 +34,8 @@ def branch(source: Path | str, step: int, folder: Path | str, stage: Stage) -> P
     if path is None:
         steps = ", ".join(str(step_of(path)) for path in saved(source / "checkpoints")) or "none"
         raise ValueError(
-            f"step must have a checkpoint in {source}, got {step}, there are: {steps}; keep it with fit_stage(keep=[{step}])"
+            f"step must have a checkpoint in {source}, got {step}, there are: {steps}; "
+            f"keep it with fit_stage(keep=[{step}])"
         )
     if saved(folder / "checkpoints"):
         raise ValueError(f"folder must not hold checkpoints, got {folder}; remove it or choose another")

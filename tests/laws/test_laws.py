@@ -1,0 +1,60 @@
+"""Every part keeps the laws of its room, and no public part is left out."""
+
+import importlib
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gazekit import contracts
+
+_spec = importlib.util.spec_from_file_location("law_cases", Path(__file__).with_name("cases.py"))
+cases = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cases)
+
+ROOMS = {
+    "partition": contracts.Partitioner,
+    "pool": contracts.Pooler,
+    "route": contracts.Router,
+    "schedule": contracts.Schedule,
+    "context": contracts.Context,
+    "attend": contracts.Backend,
+    "store": contracts.Store,
+}
+
+
+def parts(room: str) -> list[type]:
+    module: ModuleType = importlib.import_module(f"gazekit.{room}")
+    public = [getattr(module, name) for name in module.__all__]
+    return [thing for thing in public if inspect.isclass(thing)]
+
+
+def class_of(part: object) -> type:
+    return part if inspect.isclass(part) else type(part)
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=str)
+def test_part_keeps_the_laws(case) -> None:
+    case.run()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_part_has_its_line_and_keeps_its_contract(room: str) -> None:
+    listed = {class_of(case.part): case.part for case in cases.CASES}
+    assert parts(room), f"gazekit.{room} shows no part"
+    for part in parts(room):
+        assert part in listed, f"{part.__name__} has no line in tests/laws/cases.py"
+        made = listed[part]() if inspect.isclass(listed[part]) else listed[part]
+        assert isinstance(made, ROOMS[room]), f"{part.__name__} is no {ROOMS[room].__name__}"
+
+
+def test_a_part_of_another_room_is_no_such_part() -> None:
+    assert not isinstance(cases.MeanPooler(), contracts.Backend)
+    assert not isinstance(cases.ResidentStore(), contracts.Pooler)
+
+
+def test_every_omission_gives_its_reason() -> None:
+    for case in cases.CASES:
+        assert all(reason.count(" ") >= 2 for reason in case.omit.values()), case
