@@ -19,7 +19,7 @@ from gazekit.gaze import Gaze, begin_pass, prepare_cache
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import compose, context_tokens, fit, section_of
-from gazekit.models.layout import UnitForm, layout_from_ids
+from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
 from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
@@ -215,20 +215,18 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             use_cache = self.config.text_config.use_cache and not self.training and labels is None
         if declared is not None:
             if start < declared.length:
-                check_units(
-                    declared, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start
-                )
+                given = pixel_values if visual_embeds is None else visual_embeds
+                check_units(declared, given, clip_lengths, start)
                 embeds = self._splice(embeds, declared, start, pixel_values, visual_embeds)
-            layout = declared.extended(stop)
+            tokens = declared.extended(stop).tokens
             if position_ids is None:
-                position_ids = layout.tokens.order[:, 0, start:stop].clamp_min(0)
-            if attention_mask is None and not layout.tokens.valid.all():
-                attention_mask = layout.tokens.valid[:, 0, :stop]
+                position_ids = tokens.order[:, 0, start:stop].clamp_min(0)
+            if attention_mask is None and not tokens.valid.all():
+                attention_mask = tokens.valid[:, 0, :stop]
         if self.gazes:
             assert declared is not None, "_layout_of refuses a gaze model without a layout"
-            past_key_values = (
-                prepare_cache(past_key_values, len(self.language_model.layers)) if use_cache else None
-            )
+            layers = len(self.language_model.layers)
+            past_key_values = prepare_cache(past_key_values, layers) if use_cache else None
             kwargs["gaze_pass"] = begin_pass(
                 self.language_model,
                 declared,
@@ -276,8 +274,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             _log.warning("this model has no gaze section: every token attends to all that precede it (dense)")
         input_ids = kwargs.get("input_ids", inputs)
         if input_ids is not None:
-            kwargs["attention_mask"] = self._mask(input_ids, kwargs.get("attention_mask"))
-            self._prepare_units(input_ids, kwargs)
+            kwargs = self._prepare_prompt(input_ids, kwargs)
         return super().generate(inputs, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -346,23 +343,21 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             embeds, layout, start=start, columns=self.config.grid[1], visual=visual_embeds, context=context
         )
 
-    def _mask(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """The mask given, else one that hides the padding ids in front."""
-        if attention_mask is not None:
-            return attention_mask
-        pad = self.generation_config.pad_token_id
-        real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
-        return (real.cumsum(-1) > 0).long()
-
-    def _prepare_units(self, input_ids: Tensor, kwargs: dict[str, Any]) -> None:
-        """Puts the layout and the units' embeddings among generate's arguments, in place of pixels."""
-        pixels, clips = kwargs.pop("pixel_values", None), kwargs.get("clip_lengths")
-        cache = kwargs.get("past_key_values")
+    def _prepare_prompt(self, input_ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What `generate` is given, with mask and layout, and with embeddings in place of pixels."""
+        mask, pixels, cache = (
+            kwargs.pop(k, None) for k in ("attention_mask", "pixel_values", "past_key_values")
+        )
+        clips, packed, visual = (
+            kwargs.pop(k, None) for k in ("clip_lengths", "gaze_layout", "visual_embeds")
+        )
         start = 0 if cache is None else cache.get_seq_length()
-        if kwargs.get("gaze_layout") is None:
-            kwargs["gaze_layout"] = self.layout(input_ids, kwargs["attention_mask"], clips).pack()
-        layout = TokenLayout.unpack(kwargs["gaze_layout"])
-        given = pixels if kwargs.get("visual_embeds") is None else kwargs["visual_embeds"]
-        check_units(layout, given, clips, start)
-        if pixels is not None:
-            kwargs["visual_embeds"] = self.embed_units(pixels, units_in(layout, start, layout.length))
+        if mask is None:
+            mask = hide_padding(input_ids, self.generation_config.pad_token_id)
+        layout = self.layout(input_ids, mask, clips) if packed is None else TokenLayout.unpack(packed)
+        check_units(layout, pixels if visual is None else visual, clips, start)
+        if visual is None and pixels is not None:
+            visual = self.embed_units(pixels, units_in(layout, start, layout.length))
+        given = {"past_key_values": cache, "clip_lengths": clips, "visual_embeds": visual}
+        given = {name: value for name, value in given.items() if value is not None}
+        return {**kwargs, **given, "attention_mask": mask, "gaze_layout": layout.pack()}

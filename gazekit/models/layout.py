@@ -82,6 +82,12 @@ def layout_from_ids(
     return TokenLayout(tokens=tokens, clip=clip, place=place)
 
 
+def hide_padding(input_ids: Int[Tensor, "batch token"], pad: int | None) -> Int[Tensor, "batch token"]:
+    """A mask that hides the padding ids in front of a prompt, and nothing behind its first real token."""
+    real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
+    return (real.cumsum(-1) > 0).long()
+
+
 def _check_runs(
     visual: Bool[Tensor, "batch token"], context: Bool[Tensor, "batch token"], form: UnitForm
 ) -> None:

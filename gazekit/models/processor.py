@@ -16,6 +16,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, 
 
 from gazekit.models.chat import CHATML, IMAGE_MARK, VIDEO_MARK, media, pieces
 from gazekit.models.config import RESIZES, CambrianConfig
+from gazekit.models.nesting import per_text
 from gazekit.models.pictures import ImageLike, open_picture, pad_picture
 from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
 
@@ -148,7 +149,7 @@ class CambrianProcessor(ProcessorMixin):
         if not texts:
             raise ValueError("text must be given: one string or several, with <image> where an image stands")
         several = {"images": images, "videos": videos, "timestamps": timestamps}
-        nested = {name: _per_text(name, value, len(texts), single) for name, value in several.items()}
+        nested = {name: per_text(name, value, len(texts), single) for name, value in several.items()}
         encoded = []
         for number, one in enumerate(texts):
             sample = self._sample(f"text {number}", *(nested[name][number] for name in several))
@@ -322,29 +323,3 @@ _PLACEHOLDERS = ("image", "video", "context")
 def _lengthen(value: Tensor, length: int) -> Tensor:
     """The tensor with zeros behind it, along its first axis."""
     return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
-
-
-def _per_text(name: str, value: Any, count: int, single: bool) -> list[Any]:
-    """One list for each text. Those of a single text need no list around them, nor does its only item."""
-    own = {"images": 1, "videos": 2, "timestamps": 2}[name]
-    depth = _depth(value)
-    if depth < 0:
-        return [[]] * count
-    while single and depth <= own:
-        value, depth = [value], depth + 1
-    if depth != own + 1 or len(value) != count:
-        raise ValueError(
-            f"{name} must be given as one list for each of the {count} texts; "
-            "write [[...], [...]], with [] for a text that shows none"
-        )
-    return list(value)
-
-
-def _depth(value: Any) -> int:
-    """How deep images, or numbers, lie in lists; an array of frames is a list of them. -1 = there are none."""
-    if isinstance(value, np.ndarray):
-        return int(value.ndim == 4)
-    if not isinstance(value, (list, tuple)):
-        return -1 if value is None else 0
-    inner = max((_depth(item) for item in value), default=-1)
-    return inner if inner < 0 else inner + 1

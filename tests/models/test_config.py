@@ -41,7 +41,10 @@ def test_num_context_follows_the_section():
 
 
 def test_vision_head_is_left_out():
-    assert make_config().vision_config.vision_use_head is False
+    vision = vision_config()
+    config = CambrianConfig(text_config=text_config(), vision_config=vision, **token_ids(make_tokenizer()))
+    assert config.vision_config.vision_use_head is False
+    assert vision.vision_use_head is True, "what the user passed stays as it was"
 
 
 @pytest.mark.parametrize(
