@@ -100,7 +100,12 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
             "dense": common + stared.seconds,
             "context": hinted,
         },
-        trained=(tower.stage.seconds if tower else 0.0) + common + looked.seconds + stared.seconds + hinted - part,
+        trained=(tower.stage.seconds if tower else 0.0)
+        + common
+        + looked.seconds
+        + stared.seconds
+        + hinted
+        - part,
         shared_steps=shared,
         folders=folders,
     )

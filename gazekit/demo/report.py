@@ -106,11 +106,15 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
             ]
         )
     routing = results["routing"]
+    best = f"head {routing['head']} of layer {routing['layer']}"
     looks = [
-        [f"head {routing['head']} of layer {routing['layer']}", _percent(routing["accuracy"]), _percent(routing["random"])],
-        ["mean over heads", _percent(routing["mean"]), _percent(routing["mean_random"])],
-        ["union of all heads", _percent(routing["union"]), _percent(routing["union_random"])],
-    ]  # fmt: skip
+        [label, _percent(routing[name]), _percent(routing[chance])]
+        for label, name, chance in (
+            (best, "accuracy", "random"),
+            ("mean over heads", "mean", "mean_random"),
+            ("union of all heads", "union", "union_random"),
+        )
+    ]
     return [
         Table(
             "Answers about held-out scans",
@@ -160,8 +164,8 @@ def draw(contestants: Contestants, verdict: Verdict, results: dict[str, Any], ou
         title="A small multimodal LLM learns to look where it needs to",
         lead=(
             f"Gaze attends {gaze['attended_visual']:.1f} of {results['dense']['attended_visual']:.0f} visual entries "
-            f"a query ({_percent(gaze['attended_share'])}) and gets {_percent(gaze['accuracy'])} of answer words right; "
-            f"dense attention gets {_percent(results['dense']['accuracy'])}. Seed {results['seed']}."
+            f"a query ({_percent(gaze['attended_share'])}) and gets {_percent(gaze['accuracy'])} of answer words "
+            f"right; dense attention gets {_percent(results['dense']['accuracy'])}. Seed {results['seed']}."
         ),
         tables=tables_of(results),
         pictures=[

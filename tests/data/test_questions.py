@@ -55,7 +55,7 @@ def test_answers_follow_from_the_text_alone(labels, pick):
             expected = [numbers[0], sum(line.count(numbers[0]) for line in table)]
         else:
             row = next(i for i, line in enumerate(table) if numbers[0] in line)
-            ordinals = "first second third fourth fifth sixth".split()
+            ordinals = ["first", "second", "third", "fourth", "fifth", "sixth"]
             expected = [numbers[0], ordinals[row], ordinals[table[row].index(numbers[0])]]
         assert question.answer == tuple(map(str, expected))
         assert len(question.cells) == len(question.answer)

@@ -71,7 +71,7 @@ def test_attention_dropout_is_refused(lay):
     model = decoder("qwen3").train()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.1
-    with pytest.raises(ValueError, match="attention_dropout must be 0 under gaze, got 0.1"):
+    with pytest.raises(ValueError, match=r"attention_dropout must be 0 under gaze, got 0\.1"):
         Runner(model, GAZE).forward(lay, prompt(lay))
 
 

@@ -48,7 +48,8 @@ def make(seed: int = 0):
 
 def stage(**changes: object) -> Stage:
     fields = {
-        "name": "tiny", "steps": 8, "batch_size": 2, "learning_rates": RATES, "optimizer": "muon", "checkpoint_every": 2,
+        "name": "tiny", "steps": 8, "batch_size": 2, "learning_rates": RATES, "optimizer": "muon",
+        "checkpoint_every": 2,
     }  # fmt: skip
     return Stage(**{**fields, **changes})
 
@@ -56,7 +57,8 @@ def stage(**changes: object) -> Stage:
 def train(folder, *, seed: int = 0, chosen: Stage | None = None, num_steps: int = 8, **arguments: object):
     cambrian, chosen = make(seed), chosen or stage()
     data = DigitsData(
-        cambrian.processor, mosaic=MOSAIC, batch_size=chosen.local_batch_size(), num_steps=num_steps * chosen.accumulate,
+        cambrian.processor, mosaic=MOSAIC, batch_size=chosen.local_batch_size(),
+        num_steps=num_steps * chosen.accumulate,
         validation_size=0,
     )  # fmt: skip
     fit_stage(cambrian.model, data, chosen, folder, device="cpu", progress=False, log_every=1, **arguments)

@@ -18,8 +18,9 @@ _TEMPLATES: dict[QuestionKind, str] = {
     "where": "where is the {digit}?",
     "count": "how many {digit}s?",
 }
-_ORDINALS = tuple(
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
 )
 
 
@@ -76,7 +77,8 @@ def ask_where(labels: Int[np.ndarray, "row column"], digit: int) -> Question:
     """
     if max(labels.shape) > len(_ORDINALS):
         raise ValueError(
-            f"labels must have at most {len(_ORDINALS)} rows and columns for a place to be told in words, got {labels.shape}"
+            f"labels must have at most {len(_ORDINALS)} rows and columns for a place to be told in words, "
+            f"got {labels.shape}; ask for something else"
         )
     found = np.flatnonzero(labels == digit)
     if len(found) != 1:
