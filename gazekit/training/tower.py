@@ -51,7 +51,7 @@ class TowerModule(LightningModule):
         super().__init__()
         seed_all(seed)
         self.tower = tower
-        self.head = nn.Linear(int(tower.config.hidden_size), num_classes)
+        self.head = nn.Linear(int(getattr(tower.config, "hidden_size")), num_classes)  # noqa: B009
         self.stage = stage
         self.seed = seed
         self.openness: float | None = None
