@@ -47,8 +47,9 @@ def _small(
 def _out(part: Backend, case: AttentionCase) -> Float[Tensor, "batch head query value_dim"]:
     """The part's answer on the CPU; a plan that it refuses is no case."""
     there = map_tensors(case, lambda tensor: tensor.to(case.device))
-    if part.refuses(there.entries, there.plan) is not None:
-        raise Refused
+    reason = part.refuses(there.entries, there.plan)
+    if reason is not None:
+        raise Refused(f"it refuses, since {reason}")
     return part.attend(there.query, there.entries, there.plan).cpu()
 
 

@@ -1,7 +1,7 @@
 """What a law is, and how a list of them is run on a part."""
 
+import contextlib
 import difflib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,11 @@ from gazekit.testing.strategies import calm
 
 
 class Refused(Exception):
-    """Raised by a law's check where the part refuses the case, so that it shows nothing."""
+    """Raised by a law's check where the part refuses the case, with its reason: the case shows nothing."""
+
+
+class _Silent(AssertionError):
+    """A law found no case to be tried on."""
 
 
 @dataclass(frozen=True)
@@ -73,52 +77,67 @@ def run(laws: Sequence[Law], part: object, omit: Mapping[str, str] | None, **opt
 
 @dataclass
 class _Trial:
-    """Where a run of laws stands: what is being tried, and how often each law was not refused."""
+    """A run of laws on a part: what is being tried, which laws got an answer, and why others got none."""
 
+    part: object
     law: Law
     case: object = None
-    answered: Counter = field(default_factory=Counter)
+    answered: set[str] = field(default_factory=set)
+    refusal: str = "no case was found"
 
-    def try_all(self, laws: Sequence[Law], part: object, case: object) -> None:
+    def try_all(self, laws: Sequence[Law], case: object) -> None:
         """Tries the laws on one case; one that most of them find refused is no case."""
         refused = 0
         for self.law in laws:
             self.case = case
             try:
-                self.law.check(part, case)
-                self.answered[self.law.name] += 1
-            except Refused:
-                refused += 1
+                self.law.check(self.part, case)
+                self.answered.add(self.law.name)
+            except Refused as reason:
+                refused, self.refusal = refused + 1, str(reason)
         hypothesis.assume(2 * refused <= len(laws))
+
+    def breach(self, error: BaseException) -> AssertionError:
+        """Says which law is broken, and on what."""
+        return AssertionError(
+            f"{_name(self.part)} breaks the law '{self.law.name}': {self.law.statement}\n"
+            f"{type(error).__name__}: {error}\nsmallest case found:\n{self.case}"
+        )
+
+    def silence(self, each: Law) -> AssertionError:
+        """Says which law no case could be tried on."""
+        return _Silent(
+            f"the law '{each.name}' could not be tried on {_name(self.part)}: {self.refusal}; "
+            f"if it does not apply, omit it with a reason: omit={{{each.name!r}: '...'}}"
+        )
 
 
 def _try(laws: Sequence[Law], part: object, cases: st.SearchStrategy) -> None:
-    trial = _Trial(laws[0])
+    trial = _Trial(part, laws[0])
 
     @law_settings()
     @hypothesis.given(calm(cases))
     def try_one(case: object) -> None:
-        trial.try_all(laws, part, case)
+        trial.try_all(laws, case)
 
     try:
         try_one()
     except errors.Unsatisfiable as nothing:
-        raise AssertionError(_unanswered(part, laws[-1])) from nothing
+        raise trial.silence(laws[-1]) from nothing
     except Exception as broken:
-        raise AssertionError(
-            f"{_name(part)} breaks the law '{trial.law.name}': {trial.law.statement}\n"
-            f"{type(broken).__name__}: {broken}\nsmallest case found:\n{trial.case}"
-        ) from broken
+        # One law at a time from here on, so that the first one broken is named, with a smallest case of its own.
+        for each in laws if len(laws) > 1 else ():
+            _try_alone(each, part, cases)
+        raise trial.breach(broken) from broken
     for each in laws:
-        if not trial.answered[each.name]:
-            raise AssertionError(_unanswered(part, each))
+        if each.name not in trial.answered:
+            raise trial.silence(each)
 
 
-def _unanswered(part: object, each: Law) -> str:
-    return (
-        f"the law '{each.name}' found no case that {_name(part)} does not refuse; "
-        f"omit it with a reason: omit={{{each.name!r}: '...'}}"
-    )
+def _try_alone(each: Law, part: object, cases: st.SearchStrategy) -> None:
+    """Tries one law; that no case could be tried is not what is looked for."""
+    with contextlib.suppress(_Silent):
+        _try([each], part, cases)
 
 
 def law_settings(steps: int = 50) -> Any:
@@ -153,5 +172,5 @@ def check_omissions(names: Sequence[str], omit: Mapping[str, str]) -> None:
 
 
 def _name(part: object) -> str:
-    text = repr(part)
-    return text if len(text) < 120 else type(part).__name__
+    told = type(part).__repr__ is not object.__repr__ and len(repr(part)) < 120
+    return repr(part) if told else type(part).__name__
