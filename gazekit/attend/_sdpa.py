@@ -37,22 +37,22 @@ def fold_bias(bias: Float[Tensor, "batch #head query entry"], num_heads: int, nu
     return bias[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
 
 
-def attend(query: Query, key: Key, value: Value, bias: Bias, scale: float) -> Out:
+def attend_folded(query: Query, key: Key, value: Value, bias: Bias, scale: float) -> Out:
     """Attention that autograd can follow; a query that sees nothing gives zeros."""
     blind = (bias == -math.inf).all(dim=-1, keepdim=True)
     out = scaled_dot_product_attention(query, key, value, bias.masked_fill(blind, 0.0), scale=scale)
     return out.masked_fill(blind, 0.0)
 
 
-def forward(query: Query, key: Key, value: Value, bias: Bias, scale: float) -> tuple[Out, Tensor | None]:
-    """Attention outside autograd, and the log-sum-exp for `backward` where the kernel tells it."""
+def run_forward(query: Query, key: Key, value: Value, bias: Bias, scale: float) -> tuple[Out, Tensor | None]:
+    """Attention outside autograd, and the log-sum-exp for `run_backward` where the kernel tells it."""
     if _is_flash(query, value):
         out, lse = _forward_cpu(query, key, value, attn_mask=bias, scale=scale)
         return out, lse
-    return attend(query, key, value, bias, scale), None
+    return attend_folded(query, key, value, bias, scale), None
 
 
-def backward(
+def run_backward(
     grad: Out, query: Query, key: Key, value: Value, bias: Bias, scale: float, out: Out, lse: Tensor | None
 ) -> tuple[Query, Key, Value]:
     """Gradients of query, key and value; a query that sees nothing gives and gets zeros."""
@@ -61,7 +61,7 @@ def backward(
         return _backward_cpu(*arguments, attn_mask=bias, scale=scale)
     with torch.enable_grad():
         query, key, value = (tensor.detach().requires_grad_() for tensor in (query, key, value))
-        out = attend(query, key, value, bias, scale)
+        out = attend_folded(query, key, value, bias, scale)
         to_query, to_key, to_value = torch.autograd.grad(out, (query, key, value), grad)
         return to_query, to_key, to_value
 

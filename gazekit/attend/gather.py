@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gazekit.attend import _sdpa
 from gazekit.attend._bias import bias_of
 from gazekit.attend._dtype import one_dtype
+from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
 from gazekit.contracts import Entries, Plan, complete_regions, in_view
 
 
@@ -27,16 +27,14 @@ class GatherBackend:
     ) -> Float[Tensor, "batch head query value_dim"]:
         """Attention; a query that sees nothing gives zeros."""
         index = _looked_at(entries, plan)
+        if index.shape[2] == 0:
+            return entries.value.new_zeros(*query.shape[:3], entries.value.shape[3])
         key, value = (_take(field, index) for field in (entries.key, entries.value))
         query, key, value = one_dtype(query, key, value)
-        if index.shape[2] == 0:
-            return value.new_zeros(*query.shape[:3], value.shape[3])
         heads, kv_heads = query.shape[1], key.shape[1]
         bias = bias_of(plan, entries.tokens.take(index), heads, query.dtype)
-        out = _sdpa.attend(
-            _sdpa.fold(query, kv_heads), key, value, _sdpa.fold_bias(bias, heads, kv_heads), plan.scale
-        )
-        return _sdpa.unfold(out, heads)
+        out = attend_folded(fold(query, kv_heads), key, value, fold_bias(bias, heads, kv_heads), plan.scale)
+        return unfold(out, heads)
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""
@@ -50,10 +48,9 @@ class GatherBackend:
             return "a query does not route, so it looks at every entry"
         if plan.keeps is not None and plan.keeps(plan.query, entries.tokens) is not None:
             return "a rule keeps entries in view that the selection does not name"
-        begun = (plan.rows.document[:, :, None] == plan.regions.document[:, None]) & plan.rows.valid[
-            :, :, None
-        ]
-        if bool((begun & ~complete_regions(plan.rows, plan.regions)).any()):
+        rows, regions = plan.rows, plan.regions
+        declared = (rows.document[:, :, None] == regions.document[:, None]) & rows.valid[:, :, None]
+        if bool((declared & ~complete_regions(rows, regions)).any()):
             return "a region is not complete yet, so its members lie apart"
         return None
 
@@ -83,7 +80,21 @@ def _looked_at(entries: Entries, plan: Plan) -> Int[Tensor, "batch kv_head index
 def _take(
     field: Float[Tensor, "batch kv_head entry dim"], index: Int[Tensor, "batch kv_head index"]
 ) -> Float[Tensor, "batch kv_head index dim"]:
-    """The rows at `index`, zeros where it is -1; no other row is copied."""
-    batch, heads = (torch.arange(size, device=index.device) for size in index.shape[:2])
-    taken = field[batch[:, None, None], heads[None, :, None], index.clamp_min(0)]
-    return taken.masked_fill(index[..., None] < 0, 0.0)
+    """The rows at `index` and no others; where it is -1, some row of the head that is looked at anyway."""
+    rows, stride = _rows(field)
+    batch, heads = index.shape[:2]
+    first = torch.arange(batch * heads, device=index.device).view(batch, heads, 1) * stride
+    some = torch.where(index >= 0, index, index.amax(dim=2, keepdim=True).clamp_min(0))
+    return rows.index_select(0, (first + some).flatten()).view(*index.shape, field.shape[3])
+
+
+def _rows(field: Float[Tensor, "batch kv_head entry dim"]) -> tuple[Float[Tensor, "row dim"], int]:
+    """All rows one after another, and how many from one head to the next; a view where rows lie evenly.
+
+    A store hands out the front of a larger buffer, which cannot be flattened, but whose rows lie evenly.
+    """
+    batch, heads, length, dim = field.shape
+    stride = field.stride(1) // dim
+    if field.stride() != (heads * stride * dim, stride * dim, dim, 1):
+        return field.reshape(-1, dim), length
+    return field.as_strided(((batch * heads - 1) * stride + length, dim), (dim, 1)), stride

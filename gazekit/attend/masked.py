@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gazekit.attend import _sdpa
 from gazekit.attend._bias import bias_of
 from gazekit.attend._dtype import one_dtype
+from gazekit.attend._sdpa import fold, fold_bias, run_backward, run_forward, unfold
 from gazekit.contracts import Entries, Plan, Tokens
 
 
@@ -74,7 +74,7 @@ class _Call:
     def bias(self, start: int, stop: int, num_kv_heads: int, dtype: torch.dtype) -> Tensor:
         """The folded mask of the queries `[start, stop)`."""
         bias = bias_of(self.plan.narrow(start, stop), self.tokens, self.num_heads, dtype)
-        return _sdpa.fold_bias(bias, self.num_heads, num_kv_heads)
+        return fold_bias(bias, self.num_heads, num_kv_heads)
 
 
 def _forward(query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Tensor, list[Tensor | None]]:
@@ -82,11 +82,11 @@ def _forward(query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Te
     out = value.new_zeros(*query.shape[:3], value.shape[3])
     kept: list[Tensor | None] = []
     for start, stop in call.chunks(query.dtype):
-        some = _sdpa.fold(query[:, :, start:stop], key.shape[1])
+        some = fold(query[:, :, start:stop], key.shape[1])
         bias = call.bias(start, stop, key.shape[1], query.dtype)
-        part, lse = _sdpa.forward(some, key, value, bias, call.plan.scale)
+        part, lse = run_forward(some, key, value, bias, call.plan.scale)
         kept.append(lse)
-        part = _sdpa.unfold(part, query.shape[1])
+        part = unfold(part, query.shape[1])
         if stop - start == query.shape[2]:
             return part, kept
         out[:, :, start:stop] = part
@@ -110,12 +110,10 @@ class _Masked(torch.autograd.Function):
         call: _Call = ctx.call
         to_query, to_key, to_value = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
         for (start, stop), lse in zip(call.chunks(query.dtype), kept, strict=True):
-            some, some_out, some_grad = (
-                _sdpa.fold(x[:, :, start:stop], key.shape[1]) for x in (query, out, grad)
-            )
+            some, some_out, some_grad = (fold(x[:, :, start:stop], key.shape[1]) for x in (query, out, grad))
             bias = call.bias(start, stop, key.shape[1], query.dtype)
-            part, *rest = _sdpa.backward(some_grad, some, key, value, bias, call.plan.scale, some_out, lse)
-            to_query[:, :, start:stop] = _sdpa.unfold(part, query.shape[1])
+            part, *rest = run_backward(some_grad, some, key, value, bias, call.plan.scale, some_out, lse)
+            to_query[:, :, start:stop] = unfold(part, query.shape[1])
             to_key += rest[0]
             to_value += rest[1]
         return to_query, to_key, to_value, None

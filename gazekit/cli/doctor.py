@@ -10,7 +10,7 @@ import torch
 
 import gazekit
 from gazekit.cli.backends import backends
-from gazekit.cli.output import EXTRAS
+from gazekit.cli.output import DISTRIBUTIONS, EXTRAS
 from gazekit.contracts.device import choose_device, missing
 
 CORE = (
@@ -23,7 +23,6 @@ CORE = (
     "jaxtyping",
     "safetensors",
 )
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 def examine() -> dict[str, dict[str, str]]:

@@ -27,7 +27,9 @@ def _say(error: Exception | str) -> str:
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").split(".")[0]
         extra = EXTRAS.get(name)
-        return f"this needs {name}: pip install " + (f"'gazekit[{extra}]'" if extra else name)
+        return f"this needs {DISTRIBUTIONS.get(name, name)}: pip install " + (
+            f"'gazekit[{extra}]'" if extra else name
+        )
     return " ".join(str(error).split())
 
 
@@ -43,6 +45,9 @@ EXTRAS: Mapping[str, str] = {
     "wandb": "logging",
 }
 """Optional packages by the name they are imported under, and the extra of gazekit that installs each."""
+
+DISTRIBUTIONS: Mapping[str, str] = {"sklearn": "scikit-learn"}
+"""What is installed under another name than it is imported."""
 
 
 def print_faults(faults: Iterable[Fault], *, stderr: bool = False) -> None:

@@ -82,7 +82,9 @@ class TokenLayout:
         return torch.cat([torch.stack(single, -1), self.place, segment[..., None]], dim=-1)
 
     @staticmethod
-    def unpack(packed: Int[Tensor, "batch token field"], prior: Float[Tensor, "batch token"] | None = None) -> TokenLayout:
+    def unpack(
+        packed: Int[Tensor, "batch token field"], prior: Float[Tensor, "batch token"] | None = None
+    ) -> TokenLayout:
         """The layout that `pack` wrote.
 
         Raises:
@@ -96,7 +98,9 @@ class TokenLayout:
         kind, unit, document, order = (packed[..., i].unsqueeze(1) for i in range(4))
         segment = packed[..., 8]
         return TokenLayout(
-            tokens=Tokens(kind=kind, unit=unit, document=document, order=order, owner=torch.full_like(kind, -1)),
+            tokens=Tokens(
+                kind=kind, unit=unit, document=document, order=order, owner=torch.full_like(kind, -1)
+            ),
             clip=packed[..., 4],
             place=packed[..., 5:8],
             segment=segment if bool((segment >= 0).any()) else None,
@@ -113,4 +117,3 @@ class TokenLayout:
             segment=None if self.segment is None else self.segment.index_select(0, sample),
             prior=None if self.prior is None else self.prior.index_select(0, sample),
         )
-

@@ -105,7 +105,9 @@ class Selection:
 
     def chosen(self, num_regions: int) -> Bool[Tensor, "batch #head row region"]:
         """True = looked at."""
-        table = torch.zeros(*self.index.shape[:3], num_regions + 1, dtype=torch.bool, device=self.index.device)
+        table = torch.zeros(
+            *self.index.shape[:3], num_regions + 1, dtype=torch.bool, device=self.index.device
+        )
         slot = torch.where(self.index >= 0, self.index, num_regions).long()
         return table.scatter_(3, slot, True)[..., :num_regions]
 

@@ -70,7 +70,9 @@ def regions_from_owner(owner: Int[Tensor, "batch token"], layout: TokenLayout) -
     last = reduce(tokens.order[:, 0], "amax", -1).masked_fill(empty, _FAR)
     document = reduce(tokens.document[:, 0], "amax", -1)
     if bool((reduce(tokens.document[:, 0], "amin", _FAR) != document)[~empty].any()):
-        raise ValueError("a region must lie within one document; give tokens of different documents different regions")
+        raise ValueError(
+            "a region must lie within one document; give tokens of different documents different regions"
+        )
     unit = reduce(tokens.unit[:, 0], "amin", _FAR).masked_fill(empty, -1)
     before = (document[:, :, None] == document[:, None, :]).tril(-1).sum(-1)
     start = torch.stack([reduce(layout.place[..., axis], "amin", _FAR) for axis in range(3)], -1)

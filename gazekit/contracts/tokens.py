@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -76,7 +77,7 @@ class Tokens:
         """The same tokens on another device."""
         return self._map(lambda field: field.to(device))
 
-    def _map(self, function) -> Tokens:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Tokens:
         return Tokens(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
 
 

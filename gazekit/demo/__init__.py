@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
+
+__all__ = ["run"]
 
 _QUICK = [
     "training.tower.steps=60",
     "training.stages.0.steps=4",
-    "training.stages.1.steps=30",
+    "training.stages.1.steps=6",
+    "training.stages.2.steps=30",
 ]
 _QUICK_CONTEXT = ["training.stages.0.steps=4"]
 QUESTIONS, QUICK_QUESTIONS = 2000, 100
 
 
-def run(*, out: Path, seed: int = 0, quick: bool = False, device: str = "auto", resume: bool = True) -> dict[str, Any]:
+def run(
+    *, out: Path, seed: int = 0, quick: bool = False, device: str = "auto", resume: bool = True
+) -> dict[str, Any]:
     """Trains gaze and the dense baseline, compares them with what else could be done, and shows where gaze looks.
 
     Writes into `out`: `results.json`, `report.html`, `loss.png`, `openness.png`, `glances.png`, the model and its
@@ -37,22 +41,22 @@ def run(*, out: Path, seed: int = 0, quick: bool = False, device: str = "auto", 
     """
     from rich.console import Console
 
+    from gazekit.contracts.device import choose_device
     from gazekit.demo.judging import judge
     from gazekit.demo.models import clock, train_contestants
     from gazekit.demo.report import draw, print_results, results_of, save_results
-    from gazekit.models import pick_device
     from gazekit.recipe import load
-    from gazekit.recipe.train import keep_recipe
+    from gazekit.recipe.train import clear, keep_recipe
 
     console, out = Console(), Path(out)
     start = clock()
-    if not resume and out.exists():
-        shutil.rmtree(out)
+    if not resume:
+        clear(out)
     recipe = load("tiny", [f"seed={seed}", *(_QUICK if quick else [])])
     with_context = load("tiny-context", [f"seed={seed}", *(_QUICK_CONTEXT if quick else [])])
     (out / "runs").mkdir(parents=True, exist_ok=True)
     keep_recipe(recipe, out)
-    place = str(pick_device(device))
+    place = choose_device(device)
     contestants = train_contestants(recipe, with_context, out / "runs", device=device)
     before = clock()
     verdict = judge(contestants, questions=QUICK_QUESTIONS if quick else QUESTIONS, seed=seed, device=place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
@@ -42,7 +43,8 @@ def judge(contestants: Contestants, *, questions: int, seed: int, device: str) -
     from gazekit.data.digits import DigitsEvaluation
     from gazekit.evaluate.reading import read
     from gazekit.evict import QuestionEviction
-    from gazekit.route import RandomRouter
+    from gazekit.partition import GridPartition
+    from gazekit.route import RandomRouter, TopKRouter
 
     gaze, dense, context = contestants.gaze, contestants.dense, contestants.context
     for one in (gaze, dense, context):
@@ -51,8 +53,10 @@ def judge(contestants: Contestants, *, questions: int, seed: int, device: str) -
     held = DigitsEvaluation(length=max(100, questions // 4), split="validation")
     composition = gaze.model.gaze
     assert isinstance(composition, Gaze)
-    size = composition.partition.size
-    budget = composition.route.k * size[0] * size[1] * size[2]
+    partition, route = composition.partition, composition.route
+    assert isinstance(partition, GridPartition)
+    assert isinstance(route, TopKRouter)
+    budget = route.k * prod(partition.size)
     dense.model.set_gaze(replace(composition, route=None))
     outcomes: dict[str, Outcome] = {}
     with Progress(transient=True) as bar:
@@ -71,10 +75,11 @@ def judge(contestants: Contestants, *, questions: int, seed: int, device: str) -
         validation = ask("gaze on validation scans", gaze, held, trace=True)
         outcomes["gaze"] = ask("gaze", gaze, trace=True)
         outcomes["gaze_context"] = ask("gaze with context", context, trace=True)
-        gaze.model.set_gaze(replace(composition, route=RandomRouter(k=composition.route.k, seed=seed)))
+        gaze.model.set_gaze(replace(composition, route=RandomRouter(k=route.k, seed=seed)))
         outcomes["random"] = ask("random routing", gaze)
         gaze.model.set_gaze(composition)
         for times, name in ((1, "eviction"), (2, "eviction_2x"), (4, "eviction_4x")):
             eviction = QuestionEviction(budget=times * budget)
             outcomes[name] = ask(f"eviction, {times * budget} entries", dense, eviction=eviction)
+    assert validation.routing is not None
     return Verdict(outcomes, validation.routing.best_head(), validation, items)

@@ -48,13 +48,22 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
     from gazekit.training import branch, fit_stage, open_steps
     from gazekit.training.checkpoints import saved
 
-    align, tune = recipe.build("training").stages
-    folders = {name: out / name for name in (TOWER_FOLDER, "align", "gaze", "dense", "context")}
+    *before, tune = recipe.build("training").stages
+    names = (TOWER_FOLDER, *(stage.name for stage in before), "gaze", "dense", "context")
+    folders = {name: out / name for name in names}
     gaze = assemble(recipe)
     tower = pretrain(recipe, gaze, folders[TOWER_FOLDER], device=device)
-    aligned = fit_stage(
-        gaze.model, data_for(recipe, gaze, align), align, folders["align"], seed=recipe.seed, device=device
-    )
+    opened = [
+        fit_stage(
+            gaze.model,
+            data_for(recipe, gaze, stage),
+            stage,
+            folders[stage.name],
+            seed=recipe.seed,
+            device=device,
+        )
+        for stage in before
+    ]
     shared = open_steps(gaze.model, tune)
     looked = fit_stage(
         gaze.model,
@@ -78,7 +87,7 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
         device=device,
     )
     context, hinted = _add_context(with_context, gaze, folders["context"], device)
-    before = (tower.stage.seconds if tower else 0.0) + aligned.seconds
+    common = sum(result.seconds for result in opened)
     part = looked.seconds * shared / tune.steps
     return Contestants(
         gaze=gaze,
@@ -87,11 +96,16 @@ def train_contestants(recipe: Recipe, with_context: Recipe, out: Path, *, device
         tower_accuracy=tower.accuracy if tower else float("nan"),
         seconds={
             "tower": tower.stage.seconds if tower else 0.0,
-            "gaze": aligned.seconds + looked.seconds,
-            "dense": aligned.seconds + stared.seconds,
+            "gaze": common + looked.seconds,
+            "dense": common + stared.seconds,
             "context": hinted,
         },
-        trained=before + looked.seconds + stared.seconds + hinted - part,
+        trained=(tower.stage.seconds if tower else 0.0)
+        + common
+        + looked.seconds
+        + stared.seconds
+        + hinted
+        - part,
         shared_steps=shared,
         folders=folders,
     )
@@ -102,6 +116,7 @@ def _add_context(recipe: Recipe, gaze: Cambrian, folder: Path, device: str) -> t
     from gazekit.training import fit_stage
 
     context = assemble(recipe)
+    assert context.model.context is not None, "the recipe of the context stage gives context tokens"
     fresh = context.model.context.weight.detach().clone()
     context.model.load_state_dict({**gaze.model.state_dict(), "context.weight": fresh})
     (stage,) = recipe.build("training").stages

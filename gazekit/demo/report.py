@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from gazekit import __version__
 from gazekit.demo.judging import Verdict
 from gazekit.demo.models import Contestants
+from gazekit.evaluate.reading import Outcome
 from gazekit.view import Example, Picture, Table, save_curves, save_glances, write_page
 
 EXAMPLES = 6
@@ -37,8 +38,9 @@ def results_of(
     """The figures as `results.json` holds them; accuracies are shares of answer words, 0 to 1."""
     out = verdict.outcomes
     layer, head = verdict.head
-    routing = {name: value for name, value in out["gaze"].routing.compute().items()}
-    attended = {name: out[name].attended.compute() for name in ("dense", "gaze", "gaze_context")}
+    assert out["gaze"].routing is not None
+    routing = out["gaze"].routing.compute()
+    attended = {name: _attended(out[name]) for name in ("dense", "gaze", "gaze_context")}
     return {
         "dense": _answers(out["dense"]) | {"attended_visual": attended["dense"]["visual"]},
         "gaze": _answers(out["gaze"])
@@ -96,14 +98,23 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
         accuracy = figures[f"accuracy_{times}"] if times else figures["accuracy"]
         by_kind = figures["by_kind"] if not times else {}
         rows.append(
-            [label, _percent(accuracy), *_entries(results, name), *(_percent(by_kind.get(kind)) for kind in kinds)]
+            [
+                label,
+                _percent(accuracy),
+                *_entries(results, name),
+                *(_percent(by_kind.get(kind)) for kind in kinds),
+            ]
         )
     routing = results["routing"]
+    best = f"head {routing['head']} of layer {routing['layer']}"
     looks = [
-        [f"head {routing['head']} of layer {routing['layer']}", _percent(routing["accuracy"]), _percent(routing["random"])],
-        ["mean over heads", _percent(routing["mean"]), _percent(routing["mean_random"])],
-        ["union of all heads", _percent(routing["union"]), _percent(routing["union_random"])],
-    ]  # fmt: skip
+        [label, _percent(routing[name]), _percent(routing[chance])]
+        for label, name, chance in (
+            (best, "accuracy", "random"),
+            ("mean over heads", "mean", "mean_random"),
+            ("union of all heads", "union", "union_random"),
+        )
+    ]
     return [
         Table(
             "Answers about held-out scans",
@@ -123,9 +134,7 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
     ]
 
 
-def draw(
-    contestants: Contestants, verdict: Verdict, results: dict[str, Any], out: Path
-) -> None:
+def draw(contestants: Contestants, verdict: Verdict, results: dict[str, Any], out: Path) -> None:
     """Writes `loss.png`, `openness.png`, `glances.png` and `report.html`."""
     from gazekit.training.history import read_history
 
@@ -137,7 +146,9 @@ def draw(
         "dense": _curve(before, "loss") + _curve(history["dense"], "loss"),
     }
     marks = {"routing begins to close": shared}
-    save_curves(out / "loss.png", loss, title="Training loss", ylabel="cross-entropy, nats a token", marks=marks)
+    save_curves(
+        out / "loss.png", loss, title="Training loss", ylabel="cross-entropy, nats a token", marks=marks
+    )
     opened = {"gaze": _curve(history["gaze"], "k")}
     save_curves(out / "openness.png", opened, title="Regions a query looks at", ylabel="K", marks=marks)
     examples = examples_of(verdict)
@@ -153,12 +164,14 @@ def draw(
         title="A small multimodal LLM learns to look where it needs to",
         lead=(
             f"Gaze attends {gaze['attended_visual']:.1f} of {results['dense']['attended_visual']:.0f} visual entries "
-            f"a query ({_percent(gaze['attended_share'])}) and gets {_percent(gaze['accuracy'])} of answer words right; "
-            f"dense attention gets {_percent(results['dense']['accuracy'])}. Seed {results['seed']}."
+            f"a query ({_percent(gaze['attended_share'])}) and gets {_percent(gaze['accuracy'])} of answer words "
+            f"right; dense attention gets {_percent(results['dense']['accuracy'])}. Seed {results['seed']}."
         ),
         tables=tables_of(results),
         pictures=[
-            Picture(out / "loss.png", "Loss of gaze and of dense attention; the steps before the mark are shared."),
+            Picture(
+                out / "loss.png", "Loss of gaze and of dense attention; the steps before the mark are shared."
+            ),
             Picture(out / "openness.png", "From dense to the target: K over training."),
         ],
         examples=examples,
@@ -169,7 +182,11 @@ def draw(
 def examples_of(verdict: Verdict) -> list[Example]:
     """The first held-out questions of several words, rows and columns in turn."""
     outcome = verdict.outcomes["gaze"]
-    several = [n for n, answer in enumerate(outcome.answers) if answer.glances is not None and len(answer.expected) > 1]
+    several = [
+        n
+        for n, answer in enumerate(outcome.answers)
+        if answer.glances is not None and len(answer.expected) > 1
+    ]
     chosen = several[:EXAMPLES]
     return [
         Example(
@@ -187,7 +204,9 @@ def examples_of(verdict: Verdict) -> list[Example]:
 
 def save_results(results: dict[str, Any], out: Path) -> None:
     """Writes `results.json`; a figure that there is none of is null."""
-    (out / "results.json").write_text(json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(
+        json.dumps(_plain(results), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -196,8 +215,13 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _answers(outcome: Any) -> dict[str, Any]:
+def _answers(outcome: Outcome) -> dict[str, Any]:
     return {"accuracy": outcome.accuracy, "by_kind": outcome.accuracy_by_kind}
+
+
+def _attended(outcome: Outcome) -> dict[str, float]:
+    assert outcome.attended is not None, "the contestant was watched"
+    return outcome.attended.compute()
 
 
 def _entries(results: dict[str, Any], name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,15 +20,18 @@ from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
 MIN_SHARE = 0.25
 
 
+@runtime_checkable
 class Asked(Protocol):
     """What is asked: the kind of question, its words, the words of the answer and the place that each describes."""
 
     kind: str
     text: str
     answer: tuple[str, ...]
+    given: int
     cells: tuple[int | None, ...]
 
 
+@runtime_checkable
 class Item(Protocol):
     """One question about one image, with its truth; what `gazekit.data.digits` yields."""
 
@@ -36,6 +39,17 @@ class Item(Protocol):
     question: Asked
     masks: Bool[np.ndarray, "word height width"]
     prompt: Any
+
+
+@runtime_checkable
+class Items(Protocol):
+    """Questions, drawn as they are asked for."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Item:
+        """One of them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ class Answer:
         expected: Words of the right answer.
         said: Words generated in their place, "" where generation had ended.
         glances: For each word the regions chosen, `[layer head slot]`, -1 = empty; None where nobody watched.
+        given: Words at the start that only repeat the question, and do not count.
     """
 
     kind: str
@@ -55,6 +70,7 @@ class Answer:
     expected: tuple[str, ...]
     said: tuple[str, ...]
     glances: Any = None
+    given: int = 0
 
     @property
     def written(self) -> int:
@@ -63,8 +79,14 @@ class Answer:
 
     @property
     def right(self) -> int:
-        """Words that are right in their place."""
-        return sum(one == other for one, other in zip(self.expected, self.said, strict=True))
+        """Words that are right in their place, of those that count."""
+        pairs = list(zip(self.expected, self.said, strict=True))[self.given :]
+        return sum(one == other for one, other in pairs)
+
+    @property
+    def counted(self) -> int:
+        """Words that count."""
+        return len(self.expected) - self.given
 
 
 @dataclass
@@ -85,8 +107,8 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        """Share of answer words that are right in their place."""
-        return sum(answer.right for answer in self.answers) / sum(len(answer.expected) for answer in self.answers)
+        """Share of answer words that are right in their place; words that repeat the question do not count."""
+        return sum(answer.right for answer in self.answers) / sum(answer.counted for answer in self.answers)
 
     @property
     def accuracy_by_kind(self) -> dict[str, float]:
@@ -94,7 +116,7 @@ class Outcome:
         right: Mapping[str, list[int]] = defaultdict(lambda: [0, 0])
         for answer in self.answers:
             right[answer.kind][0] += answer.right
-            right[answer.kind][1] += len(answer.expected)
+            right[answer.kind][1] += answer.counted
         return {kind: hits / words for kind, (hits, words) in sorted(right.items())}
 
 
@@ -102,7 +124,7 @@ class Outcome:
 def read(
     model: nn.Module,
     processor: Any,
-    items: Sequence[Item],
+    items: Items,
     *,
     batch_size: int = 100,
     trace: bool = False,
@@ -130,7 +152,7 @@ def read(
     if trace:
         config = model.config.get_text_config()
         outcome.attended = AttendedEntries()
-        routes = any(gaze.route is not None for gaze in compositions(model.language_model))
+        routes = any(gaze.route is not None for gaze in compositions(cast(nn.Module, model.language_model)))
         if routes:
             outcome.routing = RoutingAccuracy(config.num_hidden_layers, config.num_attention_heads)
     for start in range(0, len(items), batch_size):
@@ -151,7 +173,9 @@ def _generate(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The batch of prompts and the new tokens, `[item word]`."""
     device = next(model.parameters()).device
-    prompts = [processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items]
+    prompts = [
+        processor.apply_chat_template(item.prompt.as_chat(), add_generation_prompt=True) for item in items
+    ]
     batch = dict(processor(text=prompts, images=[list(item.prompt.images) for item in items]).to(device))
     longest = max(len(item.question.answer) for item in items)
     cache = {}
@@ -183,7 +207,8 @@ def _answer(processor: Any, item: Item, ids: Tensor) -> Answer:
         )
     words = [tokenizer.decode([int(one)], skip_special_tokens=True).strip() for one in ids[: len(expected)]]
     words += [""] * (len(expected) - len(words))
-    return Answer(item.question.kind, item.question.text, item.question.answer, tuple(words))
+    asked = item.question
+    return Answer(asked.kind, asked.text, asked.answer, tuple(words), given=asked.given)
 
 
 def _look_back(
@@ -201,7 +226,7 @@ def _look_back(
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
     for glance in seen.glances:
-        for word in range(int(glance.position.max()) - last + 1):
+        for word in (glance.position[glance.position >= last] - last).unique().tolist():
             row = (glance.position == last + word).int().argmax(1)
             at = row[:, None, None, None]
             attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))
@@ -230,4 +255,3 @@ def _look_back(
             outcome.routing.update(looked[described], overlaps, torch.full((boxes.shape[0],), box.shape[0]))
         traced.append(replace(answer, glances=looked))
     return traced
-

@@ -37,7 +37,9 @@ class QuestionEviction:
         if self.budget < 1:
             raise ValueError(f"budget must be at least 1 visual entry, got {self.budget}")
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window must be at least 1 query, got {self.window}; use None for the whole question")
+            raise ValueError(
+                f"window must be at least 1 query, got {self.window}; use None for the whole question"
+            )
 
     def decide(self, look: Look, entries: Entries, plan: Plan) -> Int[Tensor, "batch #kv_head entry"]:
         """Entries to keep, per KV head, ascending, -1 = none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -84,15 +85,17 @@ def gaze_attention(
             "leave the mask out, or run the model with attn_implementation='sdpa'"
         )
     if dropout > 0:
-        raise ValueError(f"attention_dropout must be 0 under gaze, got {dropout}; set it in the text model's config")
+        raise ValueError(
+            f"attention_dropout must be 0 under gaze, got {dropout}; set it in the text model's config"
+        )
     look = Look(
         query=query,
         key=key,
         value=value,
-        layer=module.layer_idx,
+        layer=cast(int, module.layer_idx),
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
     )
-    return look_once(look, module.gaze, gaze_pass).transpose(1, 2).contiguous(), None
+    return look_once(look, cast(Gaze, module.gaze), gaze_pass).transpose(1, 2).contiguous(), None
 
 
 def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
@@ -112,7 +115,7 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     register()
     text_model.set_attn_implementation(NAME)
     for attention in attentions:
-        attention.gaze = compositions[attention.layer_idx % len(compositions)]
+        setattr(attention, "gaze", compositions[cast(int, attention.layer_idx) % len(compositions)])  # noqa: B010
     text_model.__dict__.setdefault("gaze_trace", None)
     text_model.__dict__.setdefault("gaze_eviction", None)
 
@@ -125,7 +128,7 @@ def register() -> None:
 
 def compositions(text_model: nn.Module) -> list[Gaze]:
     """The composition of each layer, by layer index; empty where gaze is not installed."""
-    return [attention.gaze for attention in _attentions(text_model) if hasattr(attention, "gaze")]
+    return [cast(Gaze, one.gaze) for one in _attentions(text_model) if hasattr(one, "gaze")]
 
 
 def begin_pass(
@@ -175,7 +178,9 @@ def evicting(model: nn.Module, eviction: Eviction) -> Iterator[None]:
     """
     holders = [module for module in model.modules() if "gaze_eviction" in module.__dict__]
     if not holders:
-        raise ValueError("model must have gaze for an eviction; install it with gazekit.gaze.install(text_model, gaze)")
+        raise ValueError(
+            "model must have gaze for an eviction; install it with gazekit.gaze.install(text_model, gaze)"
+        )
     for module in holders:
         module.__dict__["gaze_eviction"] = eviction
     try:

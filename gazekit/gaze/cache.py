@@ -38,7 +38,9 @@ class GazeCacheLayer(CacheLayerMixin):
         self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Passes the new keys and values on to the attention function.
 
         Raises:
@@ -101,7 +103,9 @@ class GazeCacheLayer(CacheLayerMixin):
         Raises:
             ValueError: Always.
         """
-        raise ValueError("a gaze cache is not offloaded by transformers; choose a gazekit store that offloads")
+        raise ValueError(
+            "a gaze cache is not offloaded by transformers; choose a gazekit store that offloads"
+        )
 
     def _select(self, choose: Callable[[Tensor], Tensor]) -> None:
         if self.get_seq_length() > 0:

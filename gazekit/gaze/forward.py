@@ -164,7 +164,11 @@ class ForwardPass:
             regions = partition(self.layout)
             self.known[partition] = (want, regions)
         short = self.layout.length - regions.owner.shape[1]
-        return regions.aligned(torch.nn.functional.pad(regions.owner, (0, short), value=-1)) if short else regions
+        return (
+            regions.aligned(torch.nn.functional.pad(regions.owner, (0, short), value=-1))
+            if short
+            else regions
+        )
 
 
 def rows_of(tokens: Tokens, routes: Bool[Tensor, "batch query"]) -> Rows:

@@ -100,10 +100,14 @@ def _route(
             scale=look.scale,
             num_heads=heads,
             num_kv_heads=look.key.shape[1],
-            earlier={n: Selection(s.index[:, :, start : start + step]) for n, s in forward.selections.items()},
+            earlier={
+                n: Selection(s.index[:, :, start : start + step]) for n, s in forward.selections.items()
+            },
         )
         with torch.no_grad():
-            scores = None if described is None or gaze.pool is None else gaze.pool.score(look, rows, described)
+            scores = (
+                None if described is None or gaze.pool is None else gaze.pool.score(look, rows, described)
+            )
             chosen = gaze.route(scores, view)
         if chosen is None:
             return None
@@ -149,7 +153,9 @@ def _attend(
     for index, selection in ((division.routing, plan.selection), (division.dense, None)):
         if index.shape[1] == 0:
             continue
-        some = replace(plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=selection)
+        some = replace(
+            plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=selection
+        )
         parts.append(_backend(gaze, entries, some, forward).attend(_take(query, index), entries, some))
     return _merge(parts, division, query.shape[2])
 
@@ -173,7 +179,9 @@ def _merge(
     blank = parts[0].new_zeros(*parts[0].shape[:2], 1, parts[0].shape[3])
     joined = torch.cat([*parts, blank], dim=2)
     index = torch.cat([division.routing, division.dense], dim=1)
-    place = torch.full((index.shape[0], length + 1), joined.shape[2] - 1, dtype=torch.int64, device=index.device)
+    place = torch.full(
+        (index.shape[0], length + 1), joined.shape[2] - 1, dtype=torch.int64, device=index.device
+    )
     slot = torch.arange(index.shape[1], device=index.device).expand_as(index)
     place = place.scatter(1, torch.where(index >= 0, index, length), slot)[:, :length]
     return joined.gather(2, place[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3]))

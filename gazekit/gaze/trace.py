@@ -101,7 +101,9 @@ def watch(model: nn.Module) -> Iterator[GazeTrace]:
     """
     watched = [module for module in model.modules() if "gaze_trace" in module.__dict__]
     if not watched:
-        raise ValueError("model must have gaze to be watched; install it with gazekit.gaze.install(text_model, gaze)")
+        raise ValueError(
+            "model must have gaze to be watched; install it with gazekit.gaze.install(text_model, gaze)"
+        )
     trace = GazeTrace()
     for module in watched:
         module.__dict__["gaze_trace"] = trace

@@ -2,11 +2,12 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from gazekit.models.answer import generate, pick_device
+from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.layout import UnitForm, layout_from_ids
+from gazekit.models.pretrained import FromPretrained
 from gazekit.models.processor import CambrianProcessor
 from gazekit.models.projector import Projector
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
@@ -21,6 +22,6 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
     "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower", "add_tokens",
-    "extract", "generate", "layout_from_ids", "pick_device", "splice", "token_ids", "units_in",
+    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
+    "add_tokens", "extract", "generate", "layout_from_ids", "splice", "token_ids", "units_in",
 ]  # fmt: skip

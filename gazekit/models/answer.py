@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-import torch
-
+from gazekit.contracts.device import choose_device
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.pictures import ImageLike
 from gazekit.models.processor import CambrianProcessor
@@ -35,19 +34,12 @@ def generate(
         ValueError: An image cannot be decoded, or the composition names what may not be imported.
     """
     processor = CambrianProcessor.from_pretrained(model_dir)
-    place = pick_device(device)
-    model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
+    place = choose_device(device)
+    model = (
+        CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
+    )
     content = [*({"type": "image"} for _ in images), {"type": "text", "text": ask}]
     prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     inputs = processor(text=prompt, images=list(images)).to(place)
     out = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
     return processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
-
-
-def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" takes CUDA, then MPS, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,8 +18,8 @@ from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze, begin_pass, prepare_cache
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
-from gazekit.models.gaze import Section, compose, describe, fit
-from gazekit.models.layout import UnitForm, layout_from_ids
+from gazekit.models.gaze import compose, context_tokens, fit, section_of
+from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
 from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
@@ -35,6 +35,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         imports: Modules beside gazekit that the section may name (a router of one's own).
 
     Attributes:
+        gazes: Its compositions, which cycle over the layers; empty where attention is dense.
         tower: Pixels to features.
         compressor: Fewer features, or as many.
         projector: Features to embeddings, with their places where the config says so.
@@ -49,13 +50,13 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     input_modalities = ("image", "video", "text")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Qwen3DecoderLayer", "Qwen2DecoderLayer", "SiglipEncoderLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _no_split_modules: ClassVar = ["Qwen3DecoderLayer", "Qwen2DecoderLayer", "SiglipEncoderLayer"]
+    _skip_keys_device_placement: ClassVar = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar = {"lm_head.weight": "language_model.embed_tokens.weight"}
 
     def __init__(self, config: CambrianConfig, imports: Iterable[str] = ()):
         super().__init__(config)
@@ -69,10 +70,11 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             grid=config.grid,
             place_embedding=config.place_embedding,
         )
-        self.context = nn.Embedding(config.num_context, text.hidden_size) if config.num_context else None
+        count = context_tokens(gazes)
+        self.context = nn.Embedding(count, text.hidden_size) if count else None
         self.language_model = AutoModel.from_config(text)
-        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
-        self._gazes = gazes
+        self.lm_head: nn.Module = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.gazes = gazes
         self._said_dense = False
         fit(self.language_model, gazes)
         self.post_init()
@@ -85,9 +87,13 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     @property
     def gaze(self) -> Gaze | Sequence[Gaze] | None:
         """The composition, several where they cycle over the layers, None where attention is dense."""
-        return self._gazes if len(self._gazes) > 1 else next(iter(self._gazes), None)
+        return self.gazes if len(self.gazes) > 1 else next(iter(self.gazes), None)
 
-    def set_gaze(self, gaze: Gaze | Sequence[Gaze] | Section | None, imports: Iterable[str] = ()) -> None:
+    def set_gaze(
+        self,
+        gaze: Gaze | Sequence[Gaze | Mapping[str, Any]] | Mapping[str, Any] | None,
+        imports: Iterable[str] = (),
+    ) -> None:
         """Looks another way from now on; what config.json will say changes too.
 
         Context tokens that the new composition adds are drawn anew, those that it has no more are dropped.
@@ -96,22 +102,20 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             gaze: A composition, several that cycle over the layers, a section of a recipe, or None = dense.
             imports: Modules beside gazekit that a section may name.
         """
-        whole = gaze if isinstance(gaze, Gaze) else (list(gaze) if isinstance(gaze, Sequence) else None)
-        objects = isinstance(gaze, Gaze) or (bool(whole) and all(isinstance(one, Gaze) for one in whole))
-        section = describe(gaze) if objects else gaze
-        gazes = compose(section, imports)
-        self.config.gaze, self._gazes = section, gazes
-        fit(self.language_model, gazes)
-        count = self.config.num_context
+        section = section_of(gaze)
+        self.gazes = compose(section, imports)
+        self.config.gaze = section
+        fit(self.language_model, self.gazes)
+        count = context_tokens(self.gazes)
         if count != (0 if self.context is None else self.context.num_embeddings):
-            width = self.language_model.embed_tokens.weight
-            self.context = nn.Embedding(count, width.shape[1]).to(width) if count else None
+            context = nn.Embedding(count, self.config.text_config.hidden_size)
+            self.context = context.to(self.projector.first.weight) if count else None
             if self.context is not None:
                 self._init_weights(self.context)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, by the part that it belongs to: what learning rates are set for."""
-        modules = {
+        modules: dict[str, list[nn.Module]] = {
             "tower": [self.tower],
             "compressor": [self.compressor],
             "projector": [self.projector],
@@ -119,7 +123,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             "language": [self.language_model, self.lm_head],
         }
         return {
-            name: list({id(p): p for module in group for p in module.parameters()}.values())
+            name: list(dict.fromkeys(p for module in group for p in module.parameters()))
             for name, group in modules.items()
         }
 
@@ -138,7 +142,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         form = UnitForm(
             rows=config.grid[0],
             columns=config.grid[1],
-            num_context=config.num_context,
+            num_context=context_tokens(self.gazes),
             visual_ids=(config.image_token_id, config.video_token_id),
             context_id=config.context_token_id,
         )
@@ -204,23 +208,32 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
         """
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        layout = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
+        declared = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:
             use_cache = self.config.text_config.use_cache and not self.training and labels is None
-        if layout is not None:
-            layout = layout.extended(stop)
-            check_units(layout, pixel_values if visual_embeds is None else visual_embeds, clip_lengths, start)
-            embeds = self._splice(embeds, layout, start, pixel_values, visual_embeds)
+        if declared is not None:
+            if start < declared.length:
+                given = pixel_values if visual_embeds is None else visual_embeds
+                check_units(declared, given, clip_lengths, start)
+                embeds = self._splice(embeds, declared, start, pixel_values, visual_embeds)
+            tokens = declared.extended(stop).tokens
             if position_ids is None:
-                position_ids = layout.tokens.order[:, 0, start:stop].clamp_min(0)
-            if attention_mask is None and not layout.tokens.valid.all():
-                attention_mask = layout.tokens.valid[:, 0, :stop]
-        if self._gazes:
-            past_key_values = prepare_cache(past_key_values, len(self.language_model.layers)) if use_cache else None
+                position_ids = tokens.order[:, 0, start:stop].clamp_min(0)
+            if attention_mask is None and not tokens.valid.all():
+                attention_mask = tokens.valid[:, 0, :stop]
+        if self.gazes:
+            assert declared is not None, "_layout_of refuses a gaze model without a layout"
+            layers = len(self.language_model.layers)
+            past_key_values = prepare_cache(past_key_values, layers) if use_cache else None
             kwargs["gaze_pass"] = begin_pass(
-                self.language_model, layout, start, stop, past_key_values=past_key_values, openness=gaze_openness
+                self.language_model,
+                declared,
+                start,
+                stop,
+                past_key_values=past_key_values,
+                openness=gaze_openness,
             )
         outputs = self.language_model(
             inputs_embeds=embeds,
@@ -256,13 +269,12 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: Placeholders and images do not match, or only a piece of the prompt was given.
         """
-        if not self._gazes and not self._said_dense:
+        if not self.gazes and not self._said_dense:
             self._said_dense = True
             _log.warning("this model has no gaze section: every token attends to all that precede it (dense)")
         input_ids = kwargs.get("input_ids", inputs)
         if input_ids is not None:
-            kwargs["attention_mask"] = self._mask(input_ids, kwargs.get("attention_mask"))
-            self._prepare_units(input_ids, kwargs)
+            kwargs = self._prepare_prompt(input_ids, kwargs)
         return super().generate(inputs, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -308,7 +320,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return TokenLayout.unpack(gaze_layout)
         if start == 0 and input_ids is not None:
             return self.layout(input_ids, attention_mask, clip_lengths)
-        if self._gazes:
+        if self.gazes:
             raise ValueError(
                 "gaze_layout must be given where the ids are only a piece of the prompt, got none; "
                 "pass model.layout(input_ids, attention_mask, clip_lengths).pack() of the whole prompt"
@@ -331,23 +343,21 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             embeds, layout, start=start, columns=self.config.grid[1], visual=visual_embeds, context=context
         )
 
-    def _mask(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """The mask given, else one that hides the padding ids in front."""
-        if attention_mask is not None:
-            return attention_mask
-        pad = self.generation_config.pad_token_id
-        real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
-        return (real.cumsum(-1) > 0).long()
-
-    def _prepare_units(self, input_ids: Tensor, kwargs: dict[str, Any]) -> None:
-        """Puts the layout and the units' embeddings among generate's arguments, in place of pixels."""
-        pixels, clips = kwargs.pop("pixel_values", None), kwargs.get("clip_lengths")
-        cache = kwargs.get("past_key_values")
+    def _prepare_prompt(self, input_ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What `generate` is given, with mask and layout, and with embeddings in place of pixels."""
+        mask, pixels, cache = (
+            kwargs.pop(k, None) for k in ("attention_mask", "pixel_values", "past_key_values")
+        )
+        clips, packed, visual = (
+            kwargs.pop(k, None) for k in ("clip_lengths", "gaze_layout", "visual_embeds")
+        )
         start = 0 if cache is None else cache.get_seq_length()
-        if kwargs.get("gaze_layout") is None:
-            kwargs["gaze_layout"] = self.layout(input_ids, kwargs["attention_mask"], clips).pack()
-        layout = TokenLayout.unpack(kwargs["gaze_layout"])
-        given = pixels if kwargs.get("visual_embeds") is None else kwargs["visual_embeds"]
-        check_units(layout, given, clips, start)
-        if pixels is not None:
-            kwargs["visual_embeds"] = self.embed_units(pixels, units_in(layout, start, layout.length))
+        if mask is None:
+            mask = hide_padding(input_ids, self.generation_config.pad_token_id)
+        layout = self.layout(input_ids, mask, clips) if packed is None else TokenLayout.unpack(packed)
+        check_units(layout, pixels if visual is None else visual, clips, start)
+        if visual is None and pixels is not None:
+            visual = self.embed_units(pixels, units_in(layout, start, layout.length))
+        given = {"past_key_values": cache, "clip_lengths": clips, "visual_embeds": visual}
+        given = {name: value for name, value in given.items() if value is not None}
+        return {**kwargs, **given, "attention_mask": mask, "gaze_layout": layout.pack()}

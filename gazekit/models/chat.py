@@ -50,7 +50,9 @@ def pieces(messages: Sequence[Mapping[str, Any]]) -> list[Piece]:
     found: list[Piece] = []
     for number, message in enumerate(messages):
         if "role" not in message or "content" not in message:
-            raise ValueError(f"messages must have a role and a content each, got {sorted(message)} in message {number}")
+            raise ValueError(
+                f"messages must have a role and a content each, got {sorted(message)} in message {number}"
+            )
         own = message["role"] == "assistant"
         found.append(Piece(f"{TURN_START}{message['role']}\n", False))
         found.append(Piece(_say(message["content"], number), own))
@@ -67,7 +69,9 @@ def pieces(messages: Sequence[Mapping[str, Any]]) -> list[Piece]:
 def media(messages: Sequence[Mapping[str, Any]], kind: str) -> list[Any]:
     """The images or videos that typed contents carry themselves, in order."""
     parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
-    return [part[key] for part in parts if part["type"] == kind for key in (kind, "path", "url") if key in part]
+    return [
+        part[key] for part in parts if part["type"] == kind for key in (kind, "path", "url") if key in part
+    ]
 
 
 def _say(content: str | Sequence[Mapping[str, Any]], number: int) -> str:

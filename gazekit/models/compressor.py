@@ -12,7 +12,9 @@ from transformers import initialization as init
 class AverageCompressor(nn.Module):
     """The mean of each 2 x 2 block of tokens; no weights."""
 
-    def forward(self, grid: Float[Tensor, "image row column dim"]) -> Float[Tensor, "image half_row half_column dim"]:
+    def forward(
+        self, grid: Float[Tensor, "image row column dim"]
+    ) -> Float[Tensor, "image half_row half_column dim"]:
         """The coarser grid."""
         return rearrange(grid, "i (y a) (x b) d -> i y x a b d", a=2, b=2).mean((-3, -2))
 
@@ -39,7 +41,9 @@ class ConvCompressor(nn.Module):
         init.copy_(weight, (eye[:, :, None, None] / 4).expand_as(weight))
         init.zeros_(self.convolution.bias)
 
-    def forward(self, grid: Float[Tensor, "image row column dim"]) -> Float[Tensor, "image half_row half_column dim"]:
+    def forward(
+        self, grid: Float[Tensor, "image row column dim"]
+    ) -> Float[Tensor, "image half_row half_column dim"]:
         """The coarser grid."""
         return rearrange(self.convolution(rearrange(grid, "i y x d -> i d y x")), "i d y x -> i y x d")
 

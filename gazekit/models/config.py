@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, no_type_check
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from gazekit.models.gaze import num_context
 
@@ -40,10 +39,7 @@ class CambrianConfig(PreTrainedConfig):
     """
 
     model_type: ClassVar[str] = "gazekit_cambrian"
-    sub_configs_defaults: ClassVar[dict] = {
-        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="siglip_vision_model"),
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen3"),
-    }
+    sub_configs: ClassVar[dict] = {"vision_config": AutoConfig, "text_config": AutoConfig}
 
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None
@@ -61,9 +57,10 @@ class CambrianConfig(PreTrainedConfig):
     eos_token_id: int | list | None = None
     tie_word_embeddings: bool = False
 
-    def __post_init__(self, **kwargs: Any):
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.vision_config = _sub_config(self.vision_config, "siglip_vision_model", vision_use_head=False)
+        self.text_config = _sub_config(self.text_config, "qwen3")
         super().__post_init__(**kwargs)
-        self.vision_config.vision_use_head = False
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         self.image_tiles = _pair("image_tiles", self.image_tiles)
         own = [self.vision_config.image_size * tiles for tiles in self.image_tiles]
@@ -73,10 +70,16 @@ class CambrianConfig(PreTrainedConfig):
         self._check_tokens()
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the tower gets of an image, in pixels."""
+        height, width = _pair("image_size", self.image_size)
+        return height, width
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of visual tokens of a unit, as the decoder sees them."""
         step = self.vision_config.patch_size * COMPRESSION[self.compressor]
-        return self.image_size[0] // step, self.image_size[1] // step
+        return self.size[0] // step, self.size[1] // step
 
     @property
     def num_visual(self) -> int:
@@ -90,7 +93,9 @@ class CambrianConfig(PreTrainedConfig):
 
     def _check_names(self) -> None:
         if self.compressor not in COMPRESSION:
-            raise ValueError(f"compressor must be one of {', '.join(map(repr, COMPRESSION))}, got {self.compressor!r}")
+            raise ValueError(
+                f"compressor must be one of {', '.join(map(repr, COMPRESSION))}, got {self.compressor!r}"
+            )
         if self.resize not in RESIZES:
             raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {self.resize!r}")
         layers = self.vision_config.num_hidden_layers
@@ -105,7 +110,7 @@ class CambrianConfig(PreTrainedConfig):
 
     def _check_grid(self) -> None:
         patch = self.vision_config.patch_size
-        for side, pixels, tiles in zip(("height", "width"), self.image_size, self.image_tiles, strict=True):
+        for side, pixels, tiles in zip(("height", "width"), self.size, self.image_tiles, strict=True):
             if pixels % (tiles * patch):
                 raise ValueError(
                     f"image_size must divide into tiles of whole patches, got {side} {pixels} for {tiles} tiles and "
@@ -130,6 +135,14 @@ class CambrianConfig(PreTrainedConfig):
                 f"image_token_id, video_token_id and context_token_id must differ, got {self.image_token_id}, "
                 f"{self.video_token_id} and {self.context_token_id}"
             )
+
+
+def _sub_config(given: Any, default: str, **fixed: Any) -> PreTrainedConfig:
+    """The config of a part: a copy with what is `fixed`; a mapping without `model_type` is of the default kind."""
+    fields = given.to_dict() if isinstance(given, PreTrainedConfig) else dict(given or {})
+    made = AutoConfig.for_model(**{"model_type": default, **fields, **fixed})
+    made._attn_implementation = getattr(given, "_attn_implementation", None)
+    return made
 
 
 def _pair(name: str, value: Any) -> list[int]:

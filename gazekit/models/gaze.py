@@ -28,7 +28,7 @@ def compose(section: Section | None, imports: Iterable[str] = ()) -> tuple[Gaze,
         return ()
     single = isinstance(section, Mapping)
     found = build([section] if single else list(section), list[Gaze], imports)
-    counts = sorted({_context_tokens(gaze) for gaze in found})
+    counts = sorted({context_tokens([gaze]) for gaze in found})
     if len(counts) != 1:
         raise ValueError(
             f"gaze must name at least one composition, all with the same number of context tokens, got {counts}: "
@@ -37,9 +37,21 @@ def compose(section: Section | None, imports: Iterable[str] = ()) -> tuple[Gaze,
     return tuple(found)
 
 
-def describe(gaze: Gaze | Sequence[Gaze]) -> dict | list:
-    """The section that `compose` reads back."""
-    return to_section(gaze) if isinstance(gaze, Gaze) else [to_section(one) for one in gaze]
+def section_of(
+    gaze: Gaze | Sequence[Gaze | Mapping[str, Any]] | Mapping[str, Any] | None,
+) -> dict | list | None:
+    """The section that `compose` reads back: compositions are written down, sections stay as they are."""
+    if gaze is None:
+        return None
+    if isinstance(gaze, (Gaze, Mapping)):
+        return _written(gaze)
+    return [_written(one) for one in gaze]
+
+
+def context_tokens(gazes: Sequence[Gaze]) -> int:
+    """Context tokens that compositions, which agree on them, give to each unit."""
+    first = gazes[0].context if gazes else None
+    return 0 if first is None else first.num_tokens
 
 
 def num_context(section: Section | None) -> int:
@@ -65,5 +77,7 @@ def fit(decoder: nn.Module, gazes: Sequence[Gaze]) -> None:
         decoder.set_attn_implementation("sdpa")
 
 
-def _context_tokens(gaze: Gaze) -> int:
-    return 0 if gaze.context is None else gaze.context.num_tokens
+def _written(gaze: Gaze | Mapping[str, Any]) -> dict[str, Any]:
+    section = gaze if isinstance(gaze, Mapping) else to_section(gaze)
+    assert isinstance(section, Mapping), "a composition is written as a mapping"
+    return dict(section)

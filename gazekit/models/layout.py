@@ -82,7 +82,15 @@ def layout_from_ids(
     return TokenLayout(tokens=tokens, clip=clip, place=place)
 
 
-def _check_runs(visual: Bool[Tensor, "batch token"], context: Bool[Tensor, "batch token"], form: UnitForm) -> None:
+def hide_padding(input_ids: Int[Tensor, "batch token"], pad: int | None) -> Int[Tensor, "batch token"]:
+    """A mask that hides the padding ids in front of a prompt, and nothing behind its first real token."""
+    real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
+    return (real.cumsum(-1) > 0).long()
+
+
+def _check_runs(
+    visual: Bool[Tensor, "batch token"], context: Bool[Tensor, "batch token"], form: UnitForm
+) -> None:
     """Every unit must be one run of visual placeholders and, right behind it, one of context placeholders."""
     size, extra = form.num_visual, form.num_context
     # Position within a unit that each placeholder must have: visual ones count up to `size`, context ones follow.
@@ -90,7 +98,9 @@ def _check_runs(visual: Bool[Tensor, "batch token"], context: Bool[Tensor, "batc
     if extra:
         within = torch.where(context, size + (context.long().cumsum(-1) - 1) % extra, within)
     before = torch.nn.functional.pad(within, (1, 0), value=-1)[:, :-1]
-    broken = ((within > 0) & (before != within - 1)) | ((within <= 0) & (before >= 0) & (before != size + extra - 1))
+    broken = ((within > 0) & (before != within - 1)) | (
+        (within <= 0) & (before >= 0) & (before != size + extra - 1)
+    )
     if not extra:
         broken |= context
     broken[:, -1] |= (within[:, -1] >= 0) & (within[:, -1] != size + extra - 1)
@@ -134,10 +144,16 @@ def _places(
     t = unit - begin.gather(1, clip.clamp_min(0))
     y = torch.div(inside, form.columns, rounding_mode="floor")
     place = torch.stack([t, y, inside % form.columns], -1)
-    return unit.masked_fill(~visual, -1), place.masked_fill(~visual[..., None], -1), clip.masked_fill(~visual, -1)
+    return (
+        unit.masked_fill(~visual, -1),
+        place.masked_fill(~visual[..., None], -1),
+        clip.masked_fill(~visual, -1),
+    )
 
 
-def _clip_of_unit(unit: Int[Tensor, "batch token"], clip_lengths: Int[Tensor, "batch clip"]) -> Int[Tensor, "batch token"]:
+def _clip_of_unit(
+    unit: Int[Tensor, "batch token"], clip_lengths: Int[Tensor, "batch clip"]
+) -> Int[Tensor, "batch token"]:
     """The clip that each unit belongs to; padding clips of length 0 hold none."""
     end = clip_lengths.cumsum(-1).contiguous()
     return torch.searchsorted(end, unit.contiguous(), right=True)

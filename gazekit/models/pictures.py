@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 ImageLike = Image.Image | np.ndarray | str | os.PathLike
 
 
-def open_picture(source: ImageLike) -> Image.Image:
+def open_picture(source: object) -> Image.Image:
     """An image in RGB.
 
     Args:
@@ -51,4 +51,6 @@ def _decode(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise ValueError(f"image {path} does not exist; check the path") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {path} cannot be decoded ({error}); replace the file or leave it out") from error
+        raise ValueError(
+            f"image {path} cannot be decoded ({error}); replace the file or leave it out"
+        ) from error

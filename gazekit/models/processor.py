@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, no_type_check
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, 
 
 from gazekit.models.chat import CHATML, IMAGE_MARK, VIDEO_MARK, media, pieces
 from gazekit.models.config import RESIZES, CambrianConfig
+from gazekit.models.nesting import per_text
 from gazekit.models.pictures import ImageLike, open_picture, pad_picture
 from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
 
@@ -26,11 +28,11 @@ IGNORED = -100
 class _Sample:
     """What one text still has to show, and what it has shown."""
 
-    images: list[ImageLike]
-    videos: list[Clip]
-    timestamps: list[Sequence[float] | None]
+    images: list[Any]
+    videos: list[Any]
+    timestamps: list[Any]
     name: str
-    frames: list[ImageLike] = field(default_factory=list)
+    frames: list[Any] = field(default_factory=list)
     clips: list[int] = field(default_factory=list)
 
 
@@ -49,14 +51,27 @@ class CambrianProcessor(ProcessorMixin):
         ValueError: `resize` is not known, or the grid is empty.
     """
 
+    grid: list[int]
+    num_context: int
+    resize: str
+    ids: dict[str, int]
+
     @no_type_check
     def __init__(
-        self, image_processor=None, tokenizer=None, grid=(1, 1), num_context=0, resize="squash", chat_template=None
+        self,
+        image_processor=None,
+        tokenizer=None,
+        grid=(1, 1),
+        num_context=0,
+        resize="squash",
+        chat_template=None,
     ):
         if resize not in RESIZES:
             raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {resize!r}")
         if len(grid) != 2 or min(grid) < 1:
-            raise ValueError(f"grid must be (rows, columns) of at least 1, got {tuple(grid)}; use config.grid")
+            raise ValueError(
+                f"grid must be (rows, columns) of at least 1, got {tuple(grid)}; use config.grid"
+            )
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHATML)
         self.grid = list(grid)
         self.num_context = num_context
@@ -80,7 +95,7 @@ class CambrianProcessor(ProcessorMixin):
         Raises:
             ValueError: The tokenizer's placeholder ids are not those of the config.
         """
-        size = dict(zip(("height", "width"), config.image_size, strict=True))
+        size = dict(zip(("height", "width"), config.size, strict=True))
         if image_processor is None:
             image_processor = SiglipImageProcessorPil(size=size)
         image_processor.size = size
@@ -130,11 +145,11 @@ class CambrianProcessor(ProcessorMixin):
         """
         self._refuse(return_tensors, kwargs)
         single = isinstance(text, str)
-        texts = [text] if single else list(text or [])
+        texts = [text] if isinstance(text, str) else list(text or [])
         if not texts:
             raise ValueError("text must be given: one string or several, with <image> where an image stands")
         several = {"images": images, "videos": videos, "timestamps": timestamps}
-        nested = {name: _per_text(name, value, len(texts), single) for name, value in several.items()}
+        nested = {name: per_text(name, value, len(texts), single) for name, value in several.items()}
         encoded = []
         for number, one in enumerate(texts):
             sample = self._sample(f"text {number}", *(nested[name][number] for name in several))
@@ -148,8 +163,7 @@ class CambrianProcessor(ProcessorMixin):
         videos: Sequence[Clip] | None = None,
         timestamps: Sequence[Sequence[float] | None] | None = None,
     ) -> dict[str, Tensor]:
-        """One conversation to learn from: `input_ids` and `labels` [token], `pixel_values` [unit 3 height width] and
-        `clip_lengths` [clip]. Labels are on what the assistant says and on the end of its turns.
+        """One conversation to learn from; labels are on what the assistant says and on the end of its turns.
 
         Args:
             messages: `{"role": ..., "content": ...}`, a content being text with marks, or typed parts.
@@ -157,16 +171,20 @@ class CambrianProcessor(ProcessorMixin):
             videos: Videos in order, likewise.
             timestamps: In seconds, one for each frame of each video.
 
+        Returns:
+            `input_ids` and `labels` [token], `pixel_values` [unit 3 height width], `clip_lengths` [clip].
+
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
         """
+        said = [(piece.text, piece.supervised) for piece in pieces(messages)]
         sample = self._sample(
             "the conversation",
             media(messages, "image") if images is None else images,
             media(messages, "video") if videos is None else videos,
             timestamps,
         )
-        return self._encode([(piece.text, piece.supervised) for piece in pieces(messages)], sample, labelled=True)
+        return self._encode(said, sample, labelled=True)
 
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
         """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0."""
@@ -177,7 +195,9 @@ class CambrianProcessor(ProcessorMixin):
         def stack(values: list[Tensor], fill: int) -> Tensor:
             extra = [longest - len(value) for value in values]
             sides = [(more, 0) if padding_side == "left" else (0, more) for more in extra]
-            return torch.stack([pad(value, side, value=fill) for value, side in zip(values, sides, strict=True)])
+            return torch.stack(
+                [pad(value, side, value=fill) for value, side in zip(values, sides, strict=True)]
+            )
 
         ids = [sample["input_ids"] for sample in samples]
         batch = {"input_ids": stack(ids, self.ids["pad_token_id"])}
@@ -192,7 +212,11 @@ class CambrianProcessor(ProcessorMixin):
 
     def _refuse(self, return_tensors: str | None, kwargs: Mapping[str, Any]) -> None:
         harmless = {"padding": True, "add_special_tokens": False}
-        other = [name for name, value in kwargs.items() if value is not None and harmless.get(name, ...) is not value]
+        other = [
+            name
+            for name, value in kwargs.items()
+            if value is not None and harmless.get(name, ...) is not value
+        ]
         if other or return_tensors not in (None, "pt"):
             asked = ", ".join(other) or f"return_tensors={return_tensors!r}"
             raise ValueError(f"CambrianProcessor does not take {asked}; it returns padded torch tensors")
@@ -201,10 +225,14 @@ class CambrianProcessor(ProcessorMixin):
         images, videos = list(images or []), list(videos or [])
         times = list(timestamps or [None] * len(videos))
         if len(times) != len(videos):
-            raise ValueError(f"timestamps must be given for each of the {len(videos)} videos of {name}, got {len(times)}")
+            raise ValueError(
+                f"timestamps must be given for each of the {len(videos)} videos of {name}, got {len(times)}"
+            )
         return _Sample(images=images, videos=videos, timestamps=times, name=name)
 
-    def _encode(self, texts: Sequence[tuple[str, bool]], sample: _Sample, *, labelled: bool) -> dict[str, Tensor]:
+    def _encode(
+        self, texts: Sequence[tuple[str, bool]], sample: _Sample, *, labelled: bool
+    ) -> dict[str, Tensor]:
         """Tokens piece by piece, so that a piece's tokens never depend on its neighbours."""
         tokenized = [(self._tokenize(text), supervised) for text, supervised in texts]
         self._check_counts([token for ids, _ in tokenized for token in ids], sample)
@@ -221,15 +249,19 @@ class CambrianProcessor(ProcessorMixin):
         }
         if labelled:
             label = torch.tensor(labels, dtype=torch.long)
-            shown = torch.isin(out["input_ids"], torch.tensor([self.ids[f"{k}_token_id"] for k in _PLACEHOLDERS]))
+            shown = torch.isin(
+                out["input_ids"], torch.tensor([self.ids[f"{k}_token_id"] for k in _PLACEHOLDERS])
+            )
             out["labels"] = label.masked_fill(shown, IGNORED)
         return out
 
     def _tokenize(self, text: str) -> list[int]:
         if CONTEXT in text:
-            raise ValueError(f"text must not hold {CONTEXT}: it is put behind every image by itself; leave it out")
+            raise ValueError(
+                f"text must not hold {CONTEXT}: it is put behind every image by itself; leave it out"
+            )
         marked = text.replace(IMAGE_MARK, IMAGE).replace(VIDEO_MARK, VIDEO)
-        return list(self.tokenizer(marked, add_special_tokens=False)["input_ids"]) if marked else []
+        return list(_tokens(self.tokenizer, len(self.tokenizer), marked)) if marked else []
 
     def _check_counts(self, tokens: Sequence[int], sample: _Sample) -> None:
         for mark, kind, given in ((IMAGE_MARK, "image", sample.images), (VIDEO_MARK, "video", sample.videos)):
@@ -267,7 +299,7 @@ class CambrianProcessor(ProcessorMixin):
     def _unit(self, token: int) -> list[int]:
         return [token] * self.num_visual + [self.ids["context_token_id"]] * self.num_context
 
-    def _pixels(self, frames: Sequence[ImageLike]) -> Float[Tensor, "unit 3 height width"]:
+    def _pixels(self, frames: Sequence[Any]) -> Float[Tensor, "unit 3 height width"]:
         size = self.image_processor.size
         height, width = size["height"], size["width"]
         if not frames:
@@ -279,35 +311,15 @@ class CambrianProcessor(ProcessorMixin):
         return self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
 
 
+@lru_cache(maxsize=4096)
+def _tokens(tokenizer: PreTrainedTokenizerBase, size: int, text: str) -> tuple[int, ...]:
+    """The tokens of a text, kept: turns share their headers and ends. A tokenizer that grows is asked anew."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 _PLACEHOLDERS = ("image", "video", "context")
 
 
 def _lengthen(value: Tensor, length: int) -> Tensor:
     """The tensor with zeros behind it, along its first axis."""
     return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
-
-
-def _per_text(name: str, value: Any, count: int, single: bool) -> list[Any]:
-    """One list for each text. Those of a single text need no list around them, nor does its only item."""
-    own = {"images": 1, "videos": 2, "timestamps": 2}[name]
-    depth = _depth(value)
-    if depth < 0:
-        return [[]] * count
-    while single and depth <= own:
-        value, depth = [value], depth + 1
-    if depth != own + 1 or len(value) != count:
-        raise ValueError(
-            f"{name} must be given as one list for each of the {count} texts; "
-            "write [[...], [...]], with [] for a text that shows none"
-        )
-    return list(value)
-
-
-def _depth(value: Any) -> int:
-    """How deep images, or numbers, lie in lists; an array of frames is a list of them. -1 = there are none."""
-    if isinstance(value, np.ndarray):
-        return int(value.ndim == 4)
-    if not isinstance(value, (list, tuple)):
-        return -1 if value is None else 0
-    inner = max((_depth(item) for item in value), default=-1)
-    return inner if inner < 0 else inner + 1

@@ -27,7 +27,9 @@ class Projector(nn.Module):
         self.row = nn.Embedding(grid[0], out_dim) if place_embedding else None
         self.column = nn.Embedding(grid[1], out_dim) if place_embedding else None
 
-    def forward(self, grid: Float[Tensor, "image row column in_dim"]) -> Float[Tensor, "image row column out_dim"]:
+    def forward(
+        self, grid: Float[Tensor, "image row column in_dim"]
+    ) -> Float[Tensor, "image row column out_dim"]:
         """Embeddings, ready to stand among those of words."""
         out = self.second(self.activation(self.first(grid)))
         if self.row is None or self.column is None:

@@ -70,7 +70,9 @@ class FromScratch:
         """
         tokenizer = self.tokenizer.make()
         ids = token_ids(tokenizer)
-        known = {"vocab_size": len(tokenizer)} | {name: ids[name] for name in ("eos_token_id", "pad_token_id")}
+        known = {"vocab_size": len(tokenizer)} | {
+            name: ids[name] for name in ("eos_token_id", "pad_token_id")
+        }
         config = CambrianConfig(
             text_config=AutoConfig.for_model(**{"model_type": "qwen3", **known, **self.text}),
             vision_config=AutoConfig.for_model("siglip_vision_model", **self.vision),
@@ -84,5 +86,7 @@ class FromScratch:
         )
         torch.manual_seed(seed)
         model = CambrianForConditionalGeneration(config, imports=imports)
-        size = dict(zip(("height", "width"), config.image_size, strict=True))
-        return Cambrian(model, CambrianProcessor.from_config(config, tokenizer, SiglipImageProcessorPil(size=size)))
+        size = dict(zip(("height", "width"), config.size, strict=True))
+        return Cambrian(
+            model, CambrianProcessor.from_config(config, tokenizer, SiglipImageProcessorPil(size=size))
+        )

@@ -12,7 +12,9 @@ from gazekit.contracts import Kind, TokenLayout
 def units_in(layout: TokenLayout, start: int, stop: int) -> Bool[Tensor, "batch unit"]:
     """True = a visual token of the unit lies in the window `[start, stop)`: its embeddings are needed there."""
     unit = layout.tokens.unit[:, 0]
-    seen = torch.zeros(unit.shape[0], int(unit.max()) + 2 if unit.numel() else 1, dtype=torch.bool, device=unit.device)
+    seen = torch.zeros(
+        unit.shape[0], int(unit.max()) + 2 if unit.numel() else 1, dtype=torch.bool, device=unit.device
+    )
     window = slice(start, stop)
     visual = layout.kind[:, window] == Kind.VISUAL
     return seen.scatter_(1, torch.where(visual, unit[:, window], seen.shape[1] - 1), True)[:, :-1]
@@ -88,7 +90,9 @@ def splice(
     if len(sample):
         assert context is not None
         rank = (layout.kind == Kind.CONTEXT).long().cumsum(-1)[:, window] - 1
-        embeds = embeds.index_put((sample, token), context[rank[sample, token] % len(context)].to(embeds.dtype))
+        embeds = embeds.index_put(
+            (sample, token), context[rank[sample, token] % len(context)].to(embeds.dtype)
+        )
     return embeds
 
 

@@ -31,6 +31,11 @@ def token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
         config = CambrianConfig(text_config=text, vision_config=vision, **token_ids(tokenizer))
     """
     add_tokens(tokenizer)
-    names = {"image_token_id": IMAGE, "video_token_id": VIDEO, "context_token_id": CONTEXT, "eos_token_id": TURN_END}
+    names = {
+        "image_token_id": IMAGE,
+        "video_token_id": VIDEO,
+        "context_token_id": CONTEXT,
+        "eos_token_id": TURN_END,
+    }
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
     return {**ids, "pad_token_id": tokenizer.pad_token_id}

@@ -22,7 +22,7 @@ class VisionTower(nn.Module):
         self.model = SiglipVisionModel._from_config(config.vision_config)
         self.layer = config.vision_layer
         self.tiles = tuple(config.image_tiles)
-        self.size = tuple(config.image_size)
+        self.size = config.size
         self.patch = config.vision_config.patch_size
         own = config.vision_config.image_size
         self.stretch = any(side // tiles != own for side, tiles in zip(self.size, self.tiles, strict=True))
@@ -45,5 +45,9 @@ class VisionTower(nn.Module):
         )
         features = out.last_hidden_state if self.layer == "last" else out.hidden_states[self.layer]
         return rearrange(
-            features, "(image r s) (y x) d -> image (r y) (s x) d", r=rows, s=columns, y=tiles.shape[-2] // self.patch
+            features,
+            "(image r s) (y x) d -> image (r y) (s x) d",
+            r=rows,
+            s=columns,
+            y=tiles.shape[-2] // self.patch,
         )

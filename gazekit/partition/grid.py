@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +27,7 @@ class GridPartition:
         ValueError: `size` is not three whole numbers of at least 1.
     """
 
-    size: Sequence[int] = (1, 6, 6)
+    size: tuple[int, int, int] = (1, 6, 6)
 
     def __post_init__(self) -> None:
         whole = [extent for extent in self.size if isinstance(extent, int) and extent >= 1]

@@ -23,7 +23,9 @@ def assemble(recipe: Recipe) -> Cambrian:
         ValueError: The recipe has no model, or the model refuses what it is given.
     """
     if recipe.model is None:
-        raise ValueError(f"model must be described in the recipe {recipe.name}; see recipes/tiny.yaml for one")
+        raise ValueError(
+            f"model must be described in the recipe {recipe.name}; see recipes/tiny.yaml for one"
+        )
     return recipe.build("model").make(gaze=recipe.gaze, imports=recipe.imports, seed=recipe.seed)
 
 

@@ -10,6 +10,7 @@ from gazekit.recipe.load import show
 from gazekit.recipe.schema import Recipe
 
 MODEL_FOLDER = "model"
+RECIPE_FILE = "recipe.yaml"
 
 
 def train(
@@ -32,10 +33,12 @@ def train(
     """
     for section in ("model", "data", "training"):
         if getattr(recipe, section) is None:
-            raise ValueError(f"{section} must be in the recipe {recipe.name} to train it; see recipes/tiny.yaml")
+            raise ValueError(
+                f"{section} must be in the recipe {recipe.name} to train it; see recipes/tiny.yaml"
+            )
     out = Path(out)
-    if not resume and out.exists():
-        shutil.rmtree(out)
+    if not resume:
+        clear(out)
     out.mkdir(parents=True, exist_ok=True)
     keep_recipe(recipe, out)
     cambrian = assemble(recipe)
@@ -46,13 +49,26 @@ def train(
     return out / MODEL_FOLDER
 
 
+def clear(out: Path) -> None:
+    """Removes an earlier run.
+
+    Raises:
+        ValueError: The folder holds something, and it is not a run of ours.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / RECIPE_FILE).is_file():
+        raise ValueError(f"{out} holds no run of gazekit and is left alone; choose another folder")
+    shutil.rmtree(out)
+
+
 def keep_recipe(recipe: Recipe, out: Path) -> None:
     """Writes the resolved recipe beside the run that it makes.
 
     Raises:
         ValueError: The folder holds the run of another recipe.
     """
-    path, text = out / "recipe.yaml", show(recipe)
+    path, text = out / RECIPE_FILE, show(recipe)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"{out} holds the run of another recipe; choose another folder, or start it afresh")
     path.write_text(text, encoding="utf-8")

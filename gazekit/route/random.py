@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route._select import Share, check, keep_highest
+from gazekit.route._select import Share, check, keep_highest, with_ids
 
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -48,7 +48,7 @@ class RandomRouter:
         state = _mix(state + head)[None, :, None]
         state = _mix(state + view.rows.first[:, None, :])[..., None]
         lots = _mix(state + view.regions.ordinal[:, None, None, :])
-        return keep_highest(_shift(lots, 11).double(), view.complete, self.k, view.openness)
+        return keep_highest(with_ids(lots), view.complete, self.k, view.openness)
 
 
 def _mix(x: Int[Tensor, "..."]) -> Int[Tensor, "..."]:

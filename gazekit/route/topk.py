@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route._select import Share, check, keep_highest, mean_of_groups
+from gazekit.route._select import Share, check, keep_highest, mean_of_groups, rank_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +45,4 @@ class TopKRouter:
             return None
         if self.share == "group":
             scores = mean_of_groups(scores, view.num_kv_heads)
-        return keep_highest(scores, view.complete, self.k, view.openness)
+        return keep_highest(rank_of(scores), view.complete, self.k, view.openness)

@@ -1,7 +1,6 @@
 """Keys and values in memory, with the integers that say what lies where."""
 
 from dataclasses import dataclass, fields, replace
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,16 +54,17 @@ class Shelf:
         position = torch.where(tokens.valid, position, -1)
         place = torch.where(arrival.place >= 0, arrival.place, roomy.key.shape[2] - 1)
         tracked = (look.query, look.key, look.value, self.key, self.value)
-        write = partial(_write, place=place, in_place=not any(tensor.requires_grad for tensor in tracked))
+        in_place = not any(tensor.requires_grad for tensor in tracked)
+        here, facts = _spot(place, roomy.key.shape[1]), _spot(place, roomy.position.shape[1])
         names = [field.name for field in fields(Tokens)]
         return replace(
             roomy,
-            key=write(roomy.key, look.key),
-            value=write(roomy.value, look.value),
+            key=_write(roomy.key, here, look.key, in_place),
+            value=_write(roomy.value, here, look.value, in_place),
             tokens=Tokens(
-                **{name: write(getattr(roomy.tokens, name), getattr(tokens, name)) for name in names}
+                **{n: _write(getattr(roomy.tokens, n), facts, getattr(tokens, n), in_place) for n in names}
             ),
-            position=write(roomy.position, position),
+            position=_write(roomy.position, facts, position, in_place),
             places=arrival.places,
         )
 
@@ -151,23 +151,22 @@ def empty_shelf(look: Look, size: Int[Tensor, "batch region"]) -> Shelf:
     return shelf.arrange(blank >= 0, size, zero)
 
 
-def _write(
-    buffer: Tensor, source: Tensor, place: Int[Tensor, "batch #kv_head query"], in_place: bool
-) -> Tensor:
-    """Puts `source [batch #kv_head query ...]` to its places of the third axis."""
-    place = place.expand(-1, buffer.shape[1], -1)
-    source = source.expand(-1, buffer.shape[1], *[-1] * (source.ndim - 2))
+def _spot(place: Int[Tensor, "batch #kv_head query"], heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The indices of places in a buffer with that many heads."""
     batch = torch.arange(place.shape[0], device=place.device)[:, None, None]
-    head = torch.arange(place.shape[1], device=place.device)[:, None]
+    head = torch.arange(heads, device=place.device)[:, None]
+    return batch, head, place.expand(-1, heads, -1)
+
+
+def _write(buffer: Tensor, spot: tuple[Tensor, Tensor, Tensor], source: Tensor, in_place: bool) -> Tensor:
+    """Puts `source [batch #kv_head query ...]` there."""
     put = buffer.index_put_ if in_place else buffer.index_put
-    return put((batch, head, place), source)
+    return put(spot, source)
 
 
 def _read(
     buffer: Float[Tensor, "batch kv_head old dim"], source: Int[Tensor, "batch #kv_head new"]
 ) -> Float[Tensor, "batch kv_head new dim"]:
     """Takes the entries `source`; -1 gives zeros."""
-    index = source.expand(-1, buffer.shape[1], -1)
-    batch = torch.arange(index.shape[0], device=index.device)[:, None, None]
-    head = torch.arange(index.shape[1], device=index.device)[:, None]
+    batch, head, index = _spot(source, buffer.shape[1])
     return buffer[batch, head, index.clamp_min(0)].masked_fill((index < 0)[..., None], 0)

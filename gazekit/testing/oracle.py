@@ -13,7 +13,8 @@ from gazekit.contracts import Entries, Kind, Plan, Tokens
 
 def sees(plan: Plan, entries: Entries, num_heads: int) -> list[list[list[list[int]]]]:
     """The entries that each query attends to, by sample, head and query."""
-    kept = None if plan.keeps is None else plan.keeps(plan.query, entries.tokens).tolist()
+    rule = None if plan.keeps is None else plan.keeps(plan.query, entries.tokens)
+    kept = None if rule is None else rule.tolist()
     keys, queries = _listed(entries.tokens), _listed(plan.query)
     return [
         [

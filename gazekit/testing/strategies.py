@@ -43,7 +43,7 @@ def composite(function: Callable[Concatenate[Draw, P], T]) -> Callable[P, st.Sea
     """Hypothesis's `composite`, drawn as `calm` does."""
 
     @wraps(function)
-    def drawn(draw: Draw, *args: P.args, **kwargs: P.kwargs) -> T:
+    def drawn(draw: Draw, /, *args: P.args, **kwargs: P.kwargs) -> T:
         state = random.getstate()
         try:
             return function(draw, *args, **kwargs)

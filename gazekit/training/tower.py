@@ -52,8 +52,12 @@ class TowerModule(LightningModule):
         super().__init__()
         seed_all(seed)
         self.tower = tower
+<<<<<<< HEAD
         config: Any = tower.config
         self.head = nn.Linear(config.hidden_size, num_classes)
+=======
+        self.head = nn.Linear(int(getattr(tower.config, "hidden_size")), num_classes)  # noqa: B009
+>>>>>>> main
         self.stage = stage
         self.seed = seed
         self.openness: float | None = None

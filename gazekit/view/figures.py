@@ -37,7 +37,9 @@ def save_curves(
         axes.plot(steps, values, label=name, color=colour, linewidth=1.4)
     for label, step in (marks or {}).items():
         axes.axvline(step, color=MUTED, linestyle=":", linewidth=1)
-        axes.annotate(label, (step, 0.97), xycoords=("data", "axes fraction"), fontsize=7, color=MUTED, va="top")
+        axes.annotate(
+            label, (step, 0.97), xycoords=("data", "axes fraction"), fontsize=7, color=MUTED, va="top"
+        )
     axes.set(title=title, xlabel="step", ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:

@@ -62,7 +62,9 @@ def write_page(
         head: Layer and head that the viewer shows first.
     """
     template = resources.files("gazekit.view").joinpath("page.html").read_text("utf-8")
-    data = json.dumps({"examples": [_example(one) for one in examples], "head": list(head)}).replace("<", "\\u003c")
+    data = json.dumps({"examples": [_example(one) for one in examples], "head": list(head)}).replace(
+        "<", "\\u003c"
+    )
     filled = {
         "title": html.escape(title),
         "lead": html.escape(lead),

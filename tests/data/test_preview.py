@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gazekit.data import MosaicSpec
-from gazekit.data.digits import preview
+from gazekit.data import Conversation, Message, MosaicSpec
+from gazekit.data.digits import DigitsItem, preview
+from gazekit.data.digits.preview import _colours, _tinted
+from gazekit.data.digits.questions import ask_where
 
 
 def test_a_sheet_shows_items_masks_and_words(tmp_path):
@@ -28,3 +30,20 @@ def test_the_same_seed_gives_the_same_sheet_and_specs_matter(tmp_path):
 def test_an_empty_sheet_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         preview(tmp_path / "sheet.png", **{name: 0})
+
+
+def test_words_about_one_cell_share_its_colour_and_others_do_not():
+    row, where = _colours((4, 5, 6, 7)), _colours((None, 9, None, 9))
+    assert len(set(row)) == 4
+    assert where[1] == where[3] != where[0]
+    plain = np.full((4, 4, 3), 255, dtype=np.uint8)
+    mask = np.eye(4, dtype=bool)
+    item = DigitsItem(
+        image=Image.fromarray(plain),
+        question=ask_where(np.array([[1, 2], [2, 2]]), 1),
+        masks=np.stack([np.zeros_like(mask), mask] * 2),
+        prompt=Conversation(messages=(Message(role="user", content=("?",)),)),
+    )
+    tinted = _tinted(item, where)
+    assert (tinted[mask] == np.array(where[1])).all()
+    assert (tinted[~mask] == 255).all()

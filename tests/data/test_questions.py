@@ -21,8 +21,8 @@ GRIDS = st.tuples(st.integers(4, 6), st.integers(4, 6)).flatmap(
         (ask_row(LABELS, 1), "read row 2", "5 5 5 7", (4, 5, 6, 7)),
         (ask_column(LABELS, 2), "read column 3", "3 5 1 6", (2, 6, 10, 14)),
         (ask_cell(LABELS, 3, 0), "what is at row 4, column 1?", "9", (12,)),
-        (ask_where(LABELS, 7), "where is the 7?", "row 2 column 4", (None, 7, None, 7)),
-        (ask_count(LABELS, 5), "how many 5s?", "3", (None,)),
+        (ask_where(LABELS, 7), "where is the 7?", "7 second fourth", (None, 7, 7)),
+        (ask_count(LABELS, 5), "how many 5s?", "5 3", (None, None)),
     ],
 )
 def test_words(question, text, reply, cells):
@@ -52,16 +52,19 @@ def test_answers_follow_from_the_text_alone(labels, pick):
         elif question.text.startswith("what is at"):
             expected = [table[numbers[0] - 1][numbers[1] - 1]]
         elif question.text.startswith("how many"):
-            expected = [sum(line.count(numbers[0]) for line in table)]
+            expected = [numbers[0], sum(line.count(numbers[0]) for line in table)]
         else:
             row = next(i for i, line in enumerate(table) if numbers[0] in line)
-            expected = ["row", row + 1, "column", table[row].index(numbers[0]) + 1]
+            ordinals = ["first", "second", "third", "fourth", "fifth", "sixth"]
+            expected = [numbers[0], ordinals[row], ordinals[table[row].index(numbers[0])]]
         assert question.answer == tuple(map(str, expected))
         assert len(question.cells) == len(question.answer)
+        assert question.given == (question.kind in ("where", "count"))
+        assert all(word == str(numbers[0]) for word in question.answer[: question.given])
         described = [(cell, word) for cell, word in zip(question.cells, question.answer, strict=True)]
         for cell, word in described:
             if cell is None:
-                assert question.kind == "count" or word in ("row", "column")
+                assert question.kind == "count" or word == str(numbers[0])
             elif question.kind == "where":
                 assert labels.reshape(-1)[cell] == numbers[0]
             else:
@@ -78,6 +81,11 @@ def test_a_place_is_asked_of_a_single_digit_only(digit, times):
         ValueError, match=f"exactly once to be asked for by place, {digit} is there {times} times"
     ):
         ask_where(LABELS, digit)
+
+
+def test_places_beyond_the_ordinals_are_refused():
+    with pytest.raises(ValueError, match="at most 12 rows and columns"):
+        ask_where(np.arange(13 * 4).reshape(13, 4) % 10, 3)
 
 
 def test_an_absent_digit_is_not_counted():

@@ -6,11 +6,11 @@ import time
 
 import pytest
 from safetensors.torch import load_file
-from tests.demo.conftest import start_demo
 
 import gazekit.demo
-from gazekit.demo.report import EXAMPLES
 from gazekit.cli import main
+from gazekit.demo.report import EXAMPLES
+from tests.demo.conftest import start_demo
 
 
 def test_it_leaves_results_pictures_and_a_page(finished):
@@ -36,7 +36,12 @@ def test_it_leaves_results_pictures_and_a_page(finished):
 
 def test_its_model_answers_about_a_file(finished, capsys):
     image = str(finished / "example.png")
-    assert main(["generate", str(finished / "model"), "--image", image, "--ask", "read row 2", "--device", "cpu"]) == 0
+    assert (
+        main(
+            ["generate", str(finished / "model"), "--image", image, "--ask", "read row 2", "--device", "cpu"]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.endswith("\n")
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
 
 from gazekit.contracts import Kind
 from gazekit.evict import QuestionEviction
 from gazekit.gaze import Gaze, GazeCache, evicting
+from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
 
 
 def attention_of_the_question(runner, lay, embeddings, layer, window):
@@ -88,7 +88,8 @@ def test_bad_arguments():
         QuestionEviction(budget=0)
     with pytest.raises(ValueError, match="window must be at least 1 query, got 0; use None"):
         QuestionEviction(budget=1, window=0)
-    with pytest.raises(ValueError, match="model must have gaze for an eviction"), evicting(
-        torch.nn.Linear(2, 2), QuestionEviction(budget=1)
+    with (
+        pytest.raises(ValueError, match="model must have gaze for an eviction"),
+        evicting(torch.nn.Linear(2, 2), QuestionEviction(budget=1)),
     ):
         pass

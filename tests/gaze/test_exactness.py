@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample, stock_greedy
 from transformers.cache_utils import DynamicCache
 
 from gazekit.attend import GatherBackend
@@ -10,6 +9,7 @@ from gazekit.contracts import reachable
 from gazekit.gaze import Gaze, GazeCache, begin_pass, prepare_cache, watch
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
+from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample, stock_greedy
 
 IMAGE = Image(4, 6)
 VIDEO = [2, Image(4, 4), 2, Image(4, 4, frame=1), 2, Image(4, 4, frame=2), 2, Image(4, 4, frame=3), 4]
@@ -19,7 +19,12 @@ PROMPTS = {
     "video": ((2, 2, 2), [sample(*VIDEO)]),
     "left-padded batch": (
         (1, 2, 2),
-        [sample(2, IMAGE, 3), sample(5), sample(1, IMAGE, 1, IMAGE, 2, Image(5, 5), 3), sample(4, Image(3, 3), 6)],
+        [
+            sample(2, IMAGE, 3),
+            sample(5),
+            sample(1, IMAGE, 1, IMAGE, 2, Image(5, 5), 3),
+            sample(4, Image(3, 3), 6),
+        ],
     ),
 }
 
@@ -163,7 +168,9 @@ def test_gradient_checkpointing_changes_nothing():
     for checkpointing in (False, True):
         model = decoder("qwen3").train()
         if checkpointing:
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable = (
+                getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            )
             enable({"use_reentrant": False})
         logits = Runner(model, gaze((1, 2, 2), 2)).forward(lay, embeddings)
         logits[lay.tokens.valid[:, 0]].square().mean().backward()

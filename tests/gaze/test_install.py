@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
-from tests.scenes import unchecked
 from transformers.cache_utils import StaticCache
 
 from gazekit.gaze import Gaze, GazeCache, begin_pass, compositions, install, prepare_cache, watch
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
+from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
+from tests.scenes import unchecked
 
 GAZE = Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=2))
 
@@ -71,7 +71,7 @@ def test_attention_dropout_is_refused(lay):
     model = decoder("qwen3").train()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.1
-    with pytest.raises(ValueError, match="attention_dropout must be 0 under gaze, got 0.1"):
+    with pytest.raises(ValueError, match=r"attention_dropout must be 0 under gaze, got 0\.1"):
         Runner(model, GAZE).forward(lay, prompt(lay))
 
 

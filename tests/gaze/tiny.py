@@ -28,7 +28,9 @@ def decoder(family: str, seed: int = 0) -> nn.Module:
     sizes = dict(SIZES)
     if family == "qwen2":
         sizes.pop("head_dim")
-    config, model = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}[family]
+    config, model = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}[
+        family
+    ]
     built = model._from_config(config(**sizes), attn_implementation="sdpa").eval()
     with torch.no_grad():
         for name, parameter in built.named_parameters():

@@ -1,15 +1,17 @@
 import json
 
 import pytest
-from tests.models.tiny import gaze_section, make_config, make_tokenizer, text_config, vision_config
 from transformers import AutoConfig, Qwen2Config
 
 from gazekit.models import CambrianConfig, token_ids
+from tests.models.tiny import gaze_section, make_config, make_tokenizer, text_config, vision_config
 
 
 def test_round_trip_keeps_every_field(tmp_path):
     section = gaze_section(k=3, num_context=2)
-    config = make_config("qwen2", gaze=[section, section], compressor="conv2x2", place_embedding=True, image_size=(32, 64))
+    config = make_config(
+        "qwen2", gaze=[section, section], compressor="conv2x2", place_embedding=True, image_size=(32, 64)
+    )
     config.save_pretrained(tmp_path)
     again = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(again, CambrianConfig)
@@ -39,7 +41,10 @@ def test_num_context_follows_the_section():
 
 
 def test_vision_head_is_left_out():
-    assert make_config().vision_config.vision_use_head is False
+    vision = vision_config()
+    config = CambrianConfig(text_config=text_config(), vision_config=vision, **token_ids(make_tokenizer()))
+    assert config.vision_config.vision_use_head is False
+    assert vision.vision_use_head is True, "what the user passed stays as it was"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,10 @@ def test_vision_head_is_left_out():
         ({"vision_layer": 0}, "vision_layer must be"),
         ({"vision_layer": "first"}, "vision_layer must be"),
         ({"image_size": 40}, "height 40 for 2 tiles and patches of 8; take a multiple of 16"),
-        ({"image_size": 24, "image_tiles": (1, 1), "compressor": "conv2x2"}, "joins 2 x 2 tokens, got 3 of them"),
+        (
+            {"image_size": 24, "image_tiles": (1, 1), "compressor": "conv2x2"},
+            "joins 2 x 2 tokens, got 3 of them",
+        ),
         ({"image_tiles": (2, 0)}, r"image_tiles must be one or two positive integers .* got \(2, 0\)"),
         ({"image_token_id": 48}, "image_token_id must be in the vocabulary of 48 tokens, got 48"),
         ({"video_token_id": 3}, "must differ, got 3, 3 and 5"),

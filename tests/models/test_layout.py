@@ -34,7 +34,9 @@ def batch(shape, samples, left=True):
     mask = torch.tensor([[0] * len(p) + [1] * len(r) if left else [1] * len(r) + [0] * len(p)
                          for p, r in zip(pads, rows, strict=True)])  # fmt: skip
     most = max(len(sample) - 1 for sample in samples)
-    lengths = torch.tensor([[len(c) for c in s[:-1]] + [0] * (most - len(s) + 1) for s in samples], dtype=torch.long)
+    lengths = torch.tensor(
+        [[len(c) for c in s[:-1]] + [0] * (most - len(s) + 1) for s in samples], dtype=torch.long
+    )
     return ids.view(len(samples), -1), mask, lengths.view(len(samples), -1)
 
 
@@ -43,7 +45,9 @@ forms = st.fixed_dictionaries(
     {"rows": st.integers(1, 3), "columns": st.integers(1, 3), "num_context": st.integers(0, 2)}
 )
 samples = st.builds(
-    lambda clips, tail: [*clips, tail], st.lists(st.lists(texts, min_size=1, max_size=3), max_size=3), st.integers(1, 3)
+    lambda clips, tail: [*clips, tail],
+    st.lists(st.lists(texts, min_size=1, max_size=3), max_size=3),
+    st.integers(1, 3),
 )
 batches = st.lists(samples, min_size=1, max_size=3)
 
@@ -100,7 +104,9 @@ def test_splice_in_pieces_is_the_whole(fields, samples, data):
     def run(start, stop):
         seen = units_in(layout, start, stop)
         known = visual * seen[..., None, None]
-        return splice(embeds[:, start:stop], layout, start=start, columns=shape.columns, visual=known, context=context)
+        return splice(
+            embeds[:, start:stop], layout, start=start, columns=shape.columns, visual=known, context=context
+        )
 
     pieces = torch.cat([run(0, cut), run(cut, ids.shape[1])], dim=1)
     assert torch.equal(pieces, run(0, ids.shape[1]))
@@ -112,7 +118,9 @@ def test_gradients_reach_units_and_context():
     layout = layout_from_ids(ids, shape, attention_mask=mask, clip_lengths=lengths)
     visual = torch.randn(1, 3, 6, 4, requires_grad=True)
     context = torch.randn(1, 4, requires_grad=True)
-    splice(torch.zeros(*ids.shape, 4), layout, start=0, columns=3, visual=visual, context=context).sum().backward()
+    splice(
+        torch.zeros(*ids.shape, 4), layout, start=0, columns=3, visual=visual, context=context
+    ).sum().backward()
     assert torch.equal(visual.grad, torch.ones_like(visual))
     assert torch.equal(context.grad, torch.full_like(context, 3))
 
@@ -154,7 +162,9 @@ def test_packing_the_layout_keeps_it():
 )
 def test_broken_runs_are_refused(ids, found):
     good = [7, IMAGE, IMAGE, CONTEXT, 7]
-    with pytest.raises(ValueError, match=rf"one run of 2 visual and 1 context placeholders, got {found} in sample 1"):
+    with pytest.raises(
+        ValueError, match=rf"one run of 2 visual and 1 context placeholders, got {found} in sample 1"
+    ):
         layout_from_ids(torch.tensor([good, ids]), form(1, 2, 1))
 
 
@@ -166,16 +176,22 @@ def test_context_placeholders_of_a_model_without_them_are_refused():
 @pytest.mark.parametrize("given", [0, 1, 3])
 def test_counts_that_differ_name_the_sample(given):
     ids = torch.tensor([[7, 7, 7, 7, IMAGE, IMAGE], [7, IMAGE, IMAGE, IMAGE, IMAGE, 7]])
-    with pytest.raises(ValueError, match=f"sample 1 has placeholders for 2 images or frames, but clip_lengths counts {given}"):
+    with pytest.raises(
+        ValueError, match=f"sample 1 has placeholders for 2 images or frames, but clip_lengths counts {given}"
+    ):
         layout_from_ids(ids, form(1, 2), clip_lengths=torch.tensor([[1], [given]]))
 
 
 def test_a_mask_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"attention_mask must have the shape of input_ids \(1, 3\), got \(1, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"attention_mask must have the shape of input_ids \(1, 3\), got \(1, 5\)"
+    ):
         layout_from_ids(torch.zeros(1, 3, dtype=torch.long), form(), attention_mask=torch.ones(1, 5))
 
 
 def test_text_alone_has_a_layout():
-    layout = layout_from_ids(torch.tensor([[7, 7, 7]]), form(), clip_lengths=torch.zeros(1, 0, dtype=torch.long))
+    layout = layout_from_ids(
+        torch.tensor([[7, 7, 7]]), form(), clip_lengths=torch.zeros(1, 0, dtype=torch.long)
+    )
     assert layout.kind.tolist() == [[Kind.TEXT] * 3]
     assert units_in(layout, 0, 3).shape == (1, 0)

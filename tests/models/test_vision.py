@@ -1,9 +1,9 @@
 import pytest
 import torch
-from tests.models.tiny import make_config, make_model
 from transformers import SiglipVisionModel
 
 from gazekit.models import AverageCompressor, ConvCompressor, Projector, VisionTower
+from tests.models.tiny import make_config, make_model
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def test_other_image_sizes_stretch_the_position_embedding():
 
 
 def test_wrong_pixels_are_refused(pixels):
-    with pytest.raises(ValueError, match=r"images of 32 x 32 pixels, got 16 x 32; prepare them with CambrianProcessor"):
+    with pytest.raises(
+        ValueError, match=r"images of 32 x 32 pixels, got 16 x 32; prepare them with CambrianProcessor"
+    ):
         tower()(pixels[..., :16, :])
 
 

@@ -11,8 +11,31 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen3Config, Sigl
 
 from gazekit.models import CambrianConfig, CambrianForConditionalGeneration, CambrianProcessor, token_ids
 
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>", "<|context|>", "<unk>"]
-WORDS = ["system", "user", "assistant", "read", "row", "column", "where", "is", "the", *map(str, range(10)), "s", "<", ">", "."]
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|context|>",
+    "<unk>",
+]
+WORDS = [
+    "system",
+    "user",
+    "assistant",
+    "read",
+    "row",
+    "column",
+    "where",
+    "is",
+    "the",
+    *map(str, range(10)),
+    "s",
+    "<",
+    ">",
+    ".",
+]
 GAZE = {
     "partition": {"_target_": "gazekit.partition.GridPartition", "size": [1, 2, 2]},
     "route": {"_target_": "gazekit.route.TopKRouter", "k": 2},
@@ -49,8 +72,8 @@ def text_config(kind: str = "qwen3", **fields) -> Qwen3Config | Qwen2Config:
     """Three layers, four query heads on two KV heads."""
     sizes = {
         "vocab_size": 48, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "tie_word_embeddings": True, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 2,
-        "max_position_embeddings": 1024,
+        "num_key_value_heads": 2, "tie_word_embeddings": True, "pad_token_id": 0, "bos_token_id": None,
+        "eos_token_id": 2, "max_position_embeddings": 1024,
     }  # fmt: skip
     if kind == "qwen2":
         return Qwen2Config(**{**sizes, **fields})
@@ -66,7 +89,9 @@ def vision_config(**fields) -> SiglipVisionConfig:
     return SiglipVisionConfig(**{**sizes, **fields})
 
 
-def make_config(kind: str = "qwen3", *, text: dict | None = None, vision: dict | None = None, **fields) -> CambrianConfig:
+def make_config(
+    kind: str = "qwen3", *, text: dict | None = None, vision: dict | None = None, **fields
+) -> CambrianConfig:
     """Images of 2 x 2 tiles: 4 x 4 visual tokens."""
     defaults = {"image_tiles": (2, 2), "vision_layer": "last", **token_ids(make_tokenizer())}
     return CambrianConfig(
@@ -76,7 +101,9 @@ def make_config(kind: str = "qwen3", *, text: dict | None = None, vision: dict |
     )
 
 
-def make_model(kind: str = "qwen3", *, seed: int = 0, imports=(), **fields) -> CambrianForConditionalGeneration:
+def make_model(
+    kind: str = "qwen3", *, seed: int = 0, imports=(), **fields
+) -> CambrianForConditionalGeneration:
     """A random model in eval mode, its weights large enough that attention is not uniform."""
     torch.manual_seed(seed)
     model = CambrianForConditionalGeneration(make_config(kind, **fields), imports=imports).eval()

@@ -141,6 +141,15 @@ def test_a_file_is_imported_once_under_its_own_name(folder):
         admit([write(folder, "other/own_router.py")])
 
 
+def test_a_file_that_python_finds_by_itself_is_the_same_module(folder, monkeypatch):
+    file = write(folder, "found_router.py")
+    monkeypatch.syspath_prepend(folder)
+    assert admit([file, "found_router"]) == ("found_router", "found_router")
+    import found_router
+
+    assert resolve("found_router.Part", ["found_router"]) is found_router.Part
+
+
 def test_a_file_may_not_take_the_name_of_a_library(folder):
     with pytest.raises(SectionError, match="would hide another module named colorsys; rename the file"):
         admit([write(folder, "colorsys.py")])
@@ -168,8 +177,10 @@ def test_all_imports_that_fail_are_told_at_once(folder):
     assert "failing_part" not in sys.modules
 
 
-def test_parts_of_an_import_that_failed_are_not_faulted_again(folder):
+def test_parts_of_an_import_that_failed_are_not_faulted_again(folder, toys):
     file = write(folder, "failing_too.py", "import no_such_module_at_all\n")
+    tree = {"_target_": "toy_parts.Frame", "lens": {"_target_": "failing_too.Part"}, "flag": 3}
+    assert [fault.path for fault in check(tree, imports=[toys, file])] == ["imports.1", "flag"]
     assert [fault.path for fault in check({"_target_": "failing_too.Part", "x": 1}, imports=[file])] == [
         "imports.0"
     ]

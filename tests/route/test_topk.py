@@ -123,3 +123,22 @@ def test_refuses_to_route_without_scores(one_row):
 
 def test_it_is_a_router():
     assert isinstance(TopKRouter(k=1), Router)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_chooses_as_a_stable_sort_would(dtype, k):
+    prompt = layout("v3x3 t200")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt))
+    values = torch.tensor(
+        [-math.inf, -1e38, -1.0, -1e-40, -0.0, 0.0, 1e-45, 1.0, 1.0 + 2**-23, 3e38, math.inf]
+    )
+    drawn = torch.randint(len(values), (1, 2, 200, 9), generator=torch.Generator().manual_seed(k))
+    scores = values[drawn].to(dtype)
+    expected = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k].sort(dim=-1).values
+    assert torch.equal(TopKRouter(k=k)(scores, told).index.long(), expected)
+
+
+def test_fp64_scores_that_fp32_cannot_tell_apart_are_told_apart(one_row):
+    scores = 1.0 + 2.0**-40 * torch.arange(6, dtype=torch.float64).expand(1, 2, 1, 6)
+    assert TopKRouter(k=2)(scores, one_row).index.tolist() == [[[[4, 5]], [[4, 5]]]]

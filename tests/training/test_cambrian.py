@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from gazekit.data import DigitsData, DigitsTokenizer, DigitsWindows, MosaicSpec
 from gazekit.models import FromScratch
 from gazekit.training import Stage, branch, fit_stage, open_steps, pretrain_tower, read_history
+from gazekit.training.activations import checkpoint_activations
 from tests.training.standin import assert_same_weights
 from tests.training.test_resume import InterruptAt, Interrupted
 
@@ -104,7 +105,11 @@ def test_branch_equals_dense_from_the_start(whole, tmp_path):
 
 
 def test_gradient_checkpointing_changes_nothing(whole, tmp_path):
-    assert_same_weights(train(tmp_path, chosen=stage(gradient_checkpointing=True)), whole[0])
+    model = train(tmp_path, chosen=stage(gradient_checkpointing=True))
+    assert_same_weights(model, whole[0])
+    assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    checkpoint_activations(model, wanted=False)
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def test_accumulated_batches_equal_one_batch(tmp_path):

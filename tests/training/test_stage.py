@@ -10,6 +10,7 @@ from torch import nn
 from gazekit.training import Stage
 from gazekit.training.groups import optimizer_groups, parts_of, table
 from gazekit.training.stage import check_parts
+from tests.scenes import unchecked
 from tests.training.standin import TinyModel, stage
 
 FAULTS = [
@@ -36,6 +37,19 @@ FAULTS = [
 @pytest.mark.parametrize(("changes", "message"), FAULTS)
 def test_fault_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
+        stage(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decay": "cosin"}, "decay must be one of cosine, linear, constant, got 'cosin'"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adamw, muon, got 'sgd'"),
+        ({"precision": "8-true"}, "precision must be one of 32-true, .* got '8-true'"),
+    ],
+)
+def test_unknown_word_is_named(changes, message):
+    with unchecked(), pytest.raises(ValueError, match=message):
         stage(**changes)
 
 

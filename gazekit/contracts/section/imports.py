@@ -85,7 +85,8 @@ def _load_file(file: Path) -> str:
     loaded = sys.modules.get(name)
     if loaded is not None and _is_file(getattr(loaded, "__file__", None), file):
         return name
-    if loaded is not None or importlib.util.find_spec(name) is not None:
+    other = None if loaded else importlib.util.find_spec(name)
+    if loaded is not None or (other is not None and not _is_file(other.origin, file)):
         raise _NotAdmitted(f"{file} would hide another module named {name}; rename the file")
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None, "a .py file always has a spec"

@@ -101,7 +101,8 @@ class Reader:
         given = {key: inner for key, inner in value.items() if key != TARGET}
         target, place = value[TARGET], join(path, TARGET)
         if isinstance(target, str) and any(target.startswith(f"{name}.") for name in self.absent):
-            return self._anything(given, path)
+            self._anything(given, path)
+            return Call(_absent, {}, path)
         try:
             if not isinstance(target, str):
                 raise TargetError(
@@ -242,6 +243,11 @@ class Reader:
         """Notes a fault and gives what stands in for the value."""
         self.faults.append(Fault(path, problem, near))
         return None
+
+
+def _absent() -> object:
+    """Stands for a part whose module could not be imported, so that nothing that holds it is tried."""
+    raise AssertionError("what is absent is a fault, and what has faults is never built")
 
 
 def _words(branches: Sequence[object]) -> str:

@@ -64,7 +64,7 @@ def preview(
 
 def _card(spec: MosaicSpec, item: DigitsItem) -> Image.Image:
     """One item: the mosaic with its cells and masks, the question and the answer below it."""
-    colours = _colours(len(item.masks))
+    colours = _colours(item.question.cells)
     picture = Image.fromarray(_tinted(item, colours))
     card = Image.new("RGB", (picture.width * _ZOOM, picture.height * _ZOOM + 2 * _LINE), _PAPER)
     card.paste(
@@ -88,13 +88,15 @@ def _card(spec: MosaicSpec, item: DigitsItem) -> Image.Image:
 
 def _tinted(item: DigitsItem, colours: list[tuple[int, int, int]]) -> UInt8[np.ndarray, "height width 3"]:
     """The mosaic with each mask's ink in its colour."""
-    image = np.asarray(item.image).copy()
+    plain = np.asarray(item.image)
+    image = plain.copy()
     for mask, colour in zip(item.masks, colours, strict=True):
-        image[mask] = image[mask] / 255 * np.array(colour) * 0.8 + np.array(colour) * 0.2
+        image[mask] = plain[mask] / 255 * np.array(colour) * 0.8 + np.array(colour) * 0.2
     return image
 
 
-def _colours(count: int) -> list[tuple[int, int, int]]:
-    """Colours that are told apart, one for each word."""
-    hues = [colorsys.hsv_to_rgb(number / count, 0.75, 0.85) for number in range(count)]
+def _colours(cells: tuple[int | None, ...]) -> list[tuple[int, int, int]]:
+    """A colour for each word: words about one cell share theirs, others are told apart."""
+    order = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+    hues = [colorsys.hsv_to_rgb(order[cell] / len(order), 0.75, 0.85) for cell in cells]
     return [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in hues]

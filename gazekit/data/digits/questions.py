@@ -18,6 +18,10 @@ _TEMPLATES: dict[QuestionKind, str] = {
     "where": "where is the {digit}?",
     "count": "how many {digit}s?",
 }
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,18 @@ class Question:
         kind: What is asked for: the digits of a row or a column, the digit of a cell, a digit's place, how
             often it is there.
         text: The question; rows and columns count from 1.
-        answer: The answer's words, one token each.
+        answer: The answer's words, one token each. What is searched for or counted is named first: "7 second third"
+            = the 7 is in the second row and the third column.
         cells: For each word the cell, in reading order from 0, that must be seen to say it; None where no
-            single cell tells ("row" and "column" in an answer, and how many there are).
+            single cell tells (the digit's name, and how many there are).
+        given: Words at the answer's start that only repeat the question; they do not count as an answer.
     """
 
     kind: QuestionKind
     text: str
     answer: tuple[str, ...]
     cells: tuple[int | None, ...]
+    given: int = 0
 
     @property
     def reply(self) -> str:
@@ -66,8 +73,13 @@ def ask_where(labels: Int[np.ndarray, "row column"], digit: int) -> Question:
     """Asks where a digit is.
 
     Raises:
-        ValueError: If the digit is not there exactly once.
+        ValueError: If the digit is not there exactly once, or there are more rows or columns than words for them.
     """
+    if max(labels.shape) > len(_ORDINALS):
+        raise ValueError(
+            f"labels must have at most {len(_ORDINALS)} rows and columns for a place to be told in words, "
+            f"got {labels.shape}; ask for something else"
+        )
     found = np.flatnonzero(labels == digit)
     if len(found) != 1:
         raise ValueError(
@@ -78,8 +90,9 @@ def ask_where(labels: Int[np.ndarray, "row column"], digit: int) -> Question:
     return Question(
         kind="where",
         text=_TEMPLATES["where"].format(digit=digit),
-        answer=("row", str(row + 1), "column", str(column + 1)),
-        cells=(None, cell, None, cell),
+        answer=(str(digit), _ORDINALS[row], _ORDINALS[column]),
+        cells=(None, cell, cell),
+        given=1,
     )
 
 
@@ -93,7 +106,11 @@ def ask_count(labels: Int[np.ndarray, "row column"], digit: int) -> Question:
     if count == 0:
         raise ValueError(f"digit must be there to be counted, {digit} is absent; ask for another")
     return Question(
-        kind="count", text=_TEMPLATES["count"].format(digit=digit), answer=(str(count),), cells=(None,)
+        kind="count",
+        text=_TEMPLATES["count"].format(digit=digit),
+        answer=(str(digit), str(count)),
+        cells=(None, None),
+        given=1,
     )
 
 
@@ -101,7 +118,7 @@ def vocabulary(cells: int) -> tuple[str, ...]:
     """Every word of a question or an answer about at most `cells` cells: words first, then numerals."""
     texts = " ".join(re.sub(r"{\w+}", " ", template) for template in _TEMPLATES.values())
     words = sorted(set(re.findall(r"[a-z]+", texts)))
-    return (*words, *(str(number) for number in range(max(cells, 9) + 1)))
+    return (*words, *_ORDINALS, *(str(number) for number in range(max(cells, 9) + 1)))
 
 
 def _ask_line(kind: QuestionKind, labels: np.ndarray, cells: np.ndarray, **places: int) -> Question:

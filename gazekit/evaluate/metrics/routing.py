@@ -68,7 +68,9 @@ class RoutingAccuracy(Metric):
     def __init__(self, num_layers: int, num_heads: int) -> None:
         super().__init__()
         self.add_state("hits", torch.zeros(num_layers, num_heads, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("chance", torch.zeros(num_layers, num_heads, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "chance", torch.zeros(num_layers, num_heads, dtype=torch.float64), dist_reduce_fx="sum"
+        )
         self.add_state("union_hits", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("union_chance", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

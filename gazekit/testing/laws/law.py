@@ -1,8 +1,9 @@
 """What a law is, and how a list of them is run on a part."""
 
+import contextlib
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
@@ -10,6 +11,14 @@ from hypothesis import errors
 from hypothesis import strategies as st
 
 from gazekit.testing.strategies import calm
+
+
+class Refused(Exception):
+    """Raised by a law's check where the part refuses the case, with its reason: the case shows nothing."""
+
+
+class _Silent(AssertionError):
+    """A law found no case to be tried on."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +45,7 @@ class Law:
         Raises:
             AssertionError: The part breaks the law; the message names it and shows the smallest case found.
         """
-        seen: list[object] = []
-
-        @law_settings()
-        @hypothesis.given(calm(self.cases(**options)))
-        def try_one(case: object) -> None:
-            seen[:] = [case]
-            self.check(part, case)
-
-        try:
-            try_one()
-        except errors.Unsatisfiable as nothing:
-            raise AssertionError(
-                f"the law '{self.name}' found no case that {_name(part)} does not refuse; "
-                f"omit it with a reason: omit={{{self.name!r}: '...'}}"
-            ) from nothing
-        except Exception as broken:
-            raise AssertionError(
-                f"{_name(part)} breaks the law '{self.name}': {self.statement}\n"
-                f"{type(broken).__name__}: {broken}\nsmallest case found:\n{seen[0] if seen else 'none'}"
-            ) from broken
-
-
-def law_settings(steps: int = 50) -> Any:
-    """The active profile without deadline, health checks and the explain phase."""
-    active = hypothesis.settings()
-    return hypothesis.settings(
-        deadline=None,
-        report_multiple_bugs=False,
-        print_blob=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[phase for phase in active.phases if phase != hypothesis.Phase.explain],
-        stateful_step_count=steps,
-    )
+        _try([self], part, self.cases(**options))
 
 
 def law(cases: Callable[..., st.SearchStrategy]) -> Callable[[Callable[[Any, Any], None]], Law]:
@@ -82,17 +59,98 @@ def law(cases: Callable[..., st.SearchStrategy]) -> Callable[[Callable[[Any, Any
 
 
 def run(laws: Sequence[Law], part: object, omit: Mapping[str, str] | None, **options: object) -> None:
-    """Runs all laws that are not omitted.
+    """Runs all laws that are not omitted; those that are tried on the same kind of case share the cases.
 
     Raises:
         ValueError: An omission names no law, or gives no reason.
         AssertionError: The part breaks a law.
     """
     omit = omit or {}
-    check_omissions([law.name for law in laws], omit)
+    check_omissions([each.name for each in laws], omit)
+    groups: dict[Callable[..., st.SearchStrategy], list[Law]] = {}
     for each in laws:
         if each.name not in omit:
-            each(part, **options)
+            groups.setdefault(each.cases, []).append(each)
+    for cases, group in groups.items():
+        _try(group, part, cases(**options))
+
+
+@dataclass
+class _Trial:
+    """A run of laws on a part: what is being tried, which laws got an answer, and why others got none."""
+
+    part: object
+    law: Law
+    case: object = None
+    answered: set[str] = field(default_factory=set)
+    refusal: str = "no case was found"
+
+    def try_all(self, laws: Sequence[Law], case: object) -> None:
+        """Tries the laws on one case; one that most of them find refused is no case."""
+        refused = 0
+        for self.law in laws:
+            self.case = case
+            try:
+                self.law.check(self.part, case)
+                self.answered.add(self.law.name)
+            except Refused as reason:
+                refused, self.refusal = refused + 1, str(reason)
+        hypothesis.assume(2 * refused <= len(laws))
+
+    def breach(self, error: BaseException) -> AssertionError:
+        """Says which law is broken, and on what."""
+        return AssertionError(
+            f"{_name(self.part)} breaks the law '{self.law.name}': {self.law.statement}\n"
+            f"{type(error).__name__}: {error}\nsmallest case found:\n{self.case}"
+        )
+
+    def silence(self, each: Law) -> AssertionError:
+        """Says which law no case could be tried on."""
+        return _Silent(
+            f"the law '{each.name}' could not be tried on {_name(self.part)}: {self.refusal}; "
+            f"if it does not apply, omit it with a reason: omit={{{each.name!r}: '...'}}"
+        )
+
+
+def _try(laws: Sequence[Law], part: object, cases: st.SearchStrategy) -> None:
+    trial = _Trial(part, laws[0])
+
+    @law_settings()
+    @hypothesis.given(calm(cases))
+    def try_one(case: object) -> None:
+        trial.try_all(laws, case)
+
+    try:
+        try_one()
+    except errors.Unsatisfiable as nothing:
+        raise trial.silence(laws[-1]) from nothing
+    except Exception as broken:
+        # One law at a time from here on, so that the first one broken is named, with a smallest case of its own.
+        for each in laws if len(laws) > 1 else ():
+            _try_alone(each, part, cases)
+        raise trial.breach(broken) from broken
+    for each in laws:
+        if each.name not in trial.answered:
+            raise trial.silence(each)
+
+
+def _try_alone(each: Law, part: object, cases: st.SearchStrategy) -> None:
+    """Tries one law; that no case could be tried is not what is looked for."""
+    with contextlib.suppress(_Silent):
+        _try([each], part, cases)
+
+
+def law_settings(steps: int = 50) -> Any:
+    """The active profile without deadline, health checks and the explain phase."""
+    active = hypothesis.settings()
+    return hypothesis.settings(
+        deadline=None,
+        report_multiple_bugs=False,
+        print_blob=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[phase for phase in active.phases if phase != hypothesis.Phase.explain],
+        stateful_step_count=steps,
+    )
 
 
 def check_omissions(names: Sequence[str], omit: Mapping[str, str]) -> None:
@@ -114,5 +172,5 @@ def check_omissions(names: Sequence[str], omit: Mapping[str, str]) -> None:
 
 
 def _name(part: object) -> str:
-    text = repr(part)
-    return text if len(text) < 120 else type(part).__name__
+    told = type(part).__repr__ is not object.__repr__ and len(repr(part)) < 120
+    return repr(part) if told else type(part).__name__

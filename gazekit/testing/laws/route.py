@@ -12,7 +12,7 @@ from torch import Tensor
 from gazekit.contracts import Router, Selection, Sizes
 from gazekit.testing import strategies
 from gazekit.testing.cases import RoutingCase, permuted_regions, routed_document, routing_sample, row_chunk
-from gazekit.testing.laws.law import law, run
+from gazekit.testing.laws.law import Refused, law, run
 
 _OPENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -120,9 +120,8 @@ def same_answer_twice(part: Router, case: RoutingCase) -> None:
 @law(_cases)
 def chunked_rows_are_all_rows(part: Router, case: RoutingCase) -> None:
     """A few rows at a time choose what they choose together."""
-    whole = _chosen(part, case)
-    for start in range(0, case.view.rows.count, 2):
-        stop = min(start + 2, case.view.rows.count)
+    whole, count = _chosen(part, case), case.view.rows.count
+    for start, stop in ((0, min(1, count)), (min(1, count), count)):
         got = _chosen(part, row_chunk(case, start, stop))
         _assert_same(got, whole[:, :, start:stop], f"with rows {start} to {stop} by themselves")
 
@@ -197,8 +196,8 @@ def _at(case: RoutingCase, openness: float) -> RoutingCase:
 @law(_cases)
 def larger_k_contains_smaller_k(part: Any, case: RoutingCase) -> None:
     """With k one larger, everything is chosen that was chosen before."""
-    assert hasattr(part, "__dataclass_fields__"), "the part is no dataclass with a k; omit the law"
-    assert "k" in part.__dataclass_fields__, "the part has no k; omit the law"
+    if "k" not in getattr(part, "__dataclass_fields__", ()):
+        raise Refused("it is no dataclass with a k")
     narrow, wide = _chosen(part, case), _chosen(replace(part, k=part.k + 1), case)
     lost = (narrow & ~wide).nonzero().tolist()
     assert not lost, f"with k {part.k + 1}, [sample, head, row, region] {lost} are lost"

@@ -1,6 +1,7 @@
 """The laws of schedules."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from hypothesis import strategies as st
 
@@ -30,8 +31,9 @@ def within_bounds(part: Schedule, case: tuple[float, float]) -> None:
 @law(_points)
 def never_rises(part: Schedule, case: tuple[float, float]) -> None:
     """Openness later in training is at most what it was earlier."""
-    early, late = case
-    assert part(late) <= part(early), f"openness {part(early)} at {early}, {part(late)} at {late}"
+    points = sorted({*case, *(step / 100 for step in range(101))})
+    for early, late in pairwise(points):
+        assert part(late) <= part(early), f"openness {part(early)} at {early}, {part(late)} at {late}"
 
 
 @law(_moments)

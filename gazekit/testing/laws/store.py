@@ -17,7 +17,7 @@ from gazekit.testing.plain import PlainStore
 from gazekit.testing.prompts import Division, Document, Grid, Scatter, sketch
 
 LAWS = {
-    "equals plain entries": "Attention over what `fetch` gives equals attention over all that was added.",
+    "equals plain entries": "What is stored, and attention over what `fetch` gives, is what was added.",
     "length counts tokens seen": "`length` counts what was added, padding and evicted tokens too.",
     "places are true": "Where `begin`, `count` and `free` are given, exactly a region's members lie there.",
     "keep": "`keep` drops all entries but those named, per KV head; more can be added afterwards.",
@@ -93,12 +93,9 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.steps.append(f"keep some, index with {heads} heads")
         stays = torch.rand(self.plain.batch, heads, self.plain.length, generator=self.chance) < 0.75
         position = self.store.entries().position
-        if heads == 1 and position.shape[1] > 1:
-            stays = stays.expand(-1, position.shape[1], -1)
-        kept = stays.expand(-1, max(stays.shape[1], position.shape[1]), -1).gather(
-            2, position.clamp_min(0).expand(-1, max(stays.shape[1], position.shape[1]), -1)
-        )
-        kept = kept & (position >= 0)
+        wide = max(heads, position.shape[1])
+        place = position.expand(-1, wide, -1)
+        kept = stays.expand(-1, wide, -1).gather(2, place.clamp_min(0)) & (place >= 0)
         order = kept.long().argsort(dim=-1, descending=True, stable=True)[..., : int(kept.sum(-1).max())]
         self.store.keep(torch.where(kept.gather(2, order), order, -1))
         self.plain.keep(stays)
@@ -142,6 +139,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         if "places are true" not in self.omit:
             _assert_places(self.store.entries(), regions)
         if "equals plain entries" not in self.omit:
+            _assert_same_entries(self.store.entries(), self.plain.entries())
             self._compare(regions)
 
     def _compare(self, regions: Regions) -> None:
@@ -186,6 +184,18 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         drawn = torch.randn(self.plain.batch, sum(heads), count, _SIZES.head_dim, generator=self.chance)
         query, key, value = drawn.split(heads, dim=1)
         return Look(query=query, key=key, value=value, layer=0, scale=1.0)
+
+
+def _assert_same_entries(got: Entries, expected: Entries) -> None:
+    heads = expected.position.shape[1]
+    for b, samples in enumerate(got.position.expand(-1, heads, -1)):
+        for head, position in enumerate(samples):
+            place, alive = position.argsort()[(position < 0).sum() :], expected.position[b, head] >= 0
+            stored, added = position[place].tolist(), expected.position[b, head, alive].tolist()
+            assert stored == added, f"head {head} of sample {b} holds the tokens {stored}, not {added}"
+            for name in ("key", "value"):
+                one, other = getattr(got, name)[b, head, place], getattr(expected, name)[b, head, alive]
+                assert torch.equal(one, other), f"head {head} of sample {b} has a {name} that was not added"
 
 
 def _assert_places(entries: Entries, regions: Regions) -> None:
