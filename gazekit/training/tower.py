@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from gazekit.training.fit import StageResult, fit_module
-from gazekit.training.groups import parts_of
-from gazekit.training.optimizers import optimizer_of
+from gazekit.training.groups import optimizer_groups, parts_of
 from gazekit.training.rng import Generators, seed_all
 from gazekit.training.stage import Stage
 
@@ -52,12 +51,7 @@ class TowerModule(LightningModule):
         super().__init__()
         seed_all(seed)
         self.tower = tower
-<<<<<<< HEAD
-        config: Any = tower.config
-        self.head = nn.Linear(config.hidden_size, num_classes)
-=======
         self.head = nn.Linear(int(getattr(tower.config, "hidden_size")), num_classes)  # noqa: B009
->>>>>>> main
         self.stage = stage
         self.seed = seed
         self.openness: float | None = None
@@ -73,9 +67,9 @@ class TowerModule(LightningModule):
         return self.head(self.tower(pixel_values=pixel_values).last_hidden_state.mean(dim=1))
 
     def configure_optimizers(self) -> Optimizer:
-        """The stage's optimizer over tower and head."""
+        """AdamW over tower and head."""
         parts = parts_of(nn.ModuleDict({"tower": nn.ModuleList([self.tower, self.head])}), self.stage)
-        return optimizer_of(parts, self.stage, fused=self.device.type in ("cpu", "cuda"))
+        return AdamW(optimizer_groups(parts, self.stage), betas=self.stage.betas)
 
     def configure_callbacks(self) -> list[Callback]:
         """What keeps the random generators."""
