@@ -50,7 +50,7 @@ def region_major(entries: Entries, regions: Regions) -> Entries:
             padded = [e for size, region in zip(sizes[b], members, strict=True)
                       for e in region + [-1] * (size - len(region))]  # fmt: skip
             index.append(padded + [-1] * (room - len(padded)) + free)
-    length = max(map(len, index))
+    length = max(1, *map(len, index))
     shape = (len(owner), len(owner[0]), -1)
     table = torch.tensor([row + [-1] * (length - len(row)) for row in index], dtype=torch.int64)
     return replace(

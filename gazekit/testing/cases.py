@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gazekit.contracts import Entries, Look, Plan, Regions, Rows, TokenLayout, Tokens, View
+from gazekit.testing import oracle
 from gazekit.testing.prompts import sketch
 
 T = TypeVar("T")
@@ -64,6 +66,11 @@ class AttentionCase:
     entries: Entries
     plan: Plan
     device: str = "cpu"
+
+    @cached_property
+    def seen(self) -> Bool[Tensor, "batch head query entry"]:
+        """What each query attends to by the rules: True = seen."""
+        return oracle.sees(self.plan, self.entries, self.query.shape[1])
 
     def __str__(self) -> str:
         entries, plan = self.entries, self.plan

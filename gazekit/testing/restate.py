@@ -50,7 +50,7 @@ def document_of(case: AttentionCase, document: int) -> AttentionCase:
     query, entries, plan = case.query, case.entries, case.plan
     queries = (plan.query.document[0, 0] == document).nonzero()[:, 0]
     heads = [(inside == document).nonzero()[:, 0].tolist() for inside in entries.tokens.document[0]]
-    most = max(map(len, heads))
+    most = max(1, *map(len, heads))
     index = torch.tensor([[head + [-1] * (most - len(head)) for head in heads]], dtype=torch.int64)
     regions = (plan.regions.document[0] == document).nonzero()[:, 0]
     renumber = torch.full((plan.regions.count + 1,), -1, dtype=torch.int64)

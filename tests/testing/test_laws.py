@@ -27,6 +27,15 @@ def reproducible() -> Iterator[None]:
     settings.load_profile(before)
 
 
+@pytest.fixture
+def glance() -> Iterator[None]:
+    before = settings.get_current_profile_name()
+    settings.register_profile("few", max_examples=5, derandomize=True, database=None)
+    settings.load_profile("few")
+    yield
+    settings.load_profile(before)
+
+
 @dataclass(frozen=True)
 class RepeatRouter:
     """Names its first region twice."""
@@ -56,7 +65,7 @@ def test_a_law_can_be_tried_alone_and_knows_its_sentence() -> None:
     assert laws.route.ascending.statement == "A row's regions ascend, and -1 stands after them."
 
 
-def test_sizes_reach_the_cases() -> None:
+def test_sizes_reach_the_cases(glance: None) -> None:
     seen: list[tuple[int, int]] = []
 
     class Watching:
@@ -69,7 +78,7 @@ def test_sizes_reach_the_cases() -> None:
     laws.check_pooler(MeanPooler(), sizes=sizes)
 
 
-def test_options_of_a_backend_reach_the_cases() -> None:
+def test_options_of_a_backend_reach_the_cases(glance: None) -> None:
     seen = set()
 
     class Watching:
@@ -84,7 +93,7 @@ def test_options_of_a_backend_reach_the_cases() -> None:
     assert seen == {(torch.bfloat16, 4, 1)}
 
 
-def test_a_backend_that_refuses_everything_shows_nothing(reproducible: None) -> None:
+def test_a_backend_that_refuses_everything_shows_nothing(glance: None) -> None:
     class Shy:
         """Does no plan."""
 
@@ -127,7 +136,7 @@ def test_an_omission_must_give_a_reason() -> None:
         laws.check_router(TopKRouter(k=2), omit={"unique": " "})
 
 
-def test_a_router_without_k_is_told_to_omit_the_law_of_k() -> None:
+def test_a_router_without_k_is_told_to_omit_the_law_of_k(glance: None) -> None:
     with pytest.raises(
         AssertionError, match=r"could not be tried on .*: it is no dataclass with a k; if it does"
     ):
