@@ -10,8 +10,7 @@ __all__ = ["run"]
 _QUICK = [
     "training.tower.steps=60",
     "training.stages.0.steps=4",
-    "training.stages.1.steps=6",
-    "training.stages.2.steps=30",
+    "training.stages.1.steps=30",
 ]
 _QUICK_CONTEXT = ["training.stages.0.steps=4"]
 QUESTIONS, QUICK_QUESTIONS = 2000, 100

@@ -4,10 +4,7 @@ Structure is drawn, so that a counterexample shrinks to few documents, clips and
 tensors come from a generator whose seed is drawn.
 """
 
-import random
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 from hypothesis import strategies as st
@@ -29,48 +26,12 @@ from gazekit.contracts import (
     View,
     complete_regions,
 )
-from gazekit.testing.cases import AttentionCase, PoolingCase, RoutingCase, region_major, take_entries
+from gazekit.testing.arrange import region_major, take_entries
+from gazekit.testing.cases import AttentionCase, PoolingCase, RoutingCase
+from gazekit.testing.draw import Draw, calm, composite, generator, seeds
 from gazekit.testing.prompts import Clip, Division, Document, Grid, Prompts, Runs, Scatter, Text, divide
 
-# hypothesis's own DrawFn is a protocol that cannot be checked when a test runs.
-Draw = Callable[..., Any]
-T = TypeVar("T")
-P = ParamSpec("P")
 _CONFINED = (frozenset({Kind.CONTEXT}), frozenset({Kind.CONTEXT, Kind.VISUAL}))
-
-
-def composite(function: Callable[Concatenate[Draw, P], T]) -> Callable[P, st.SearchStrategy[T]]:
-    """Hypothesis's `composite`, drawn as `calm` does."""
-
-    @wraps(function)
-    def drawn(draw: Draw, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        state = random.getstate()
-        try:
-            return function(draw, *args, **kwargs)
-        finally:
-            random.setstate(state)
-
-    return st.composite(drawn)
-
-
-@composite
-def calm(draw: Draw, strategy: st.SearchStrategy) -> Any:
-    """Draws with Python's global generator left as it was.
-
-    Type checks at run time look at elements of lists by chance, which hypothesis takes for a strategy that is
-    not reproducible.
-    """
-    return draw(strategy)
-
-
-def seeds() -> st.SearchStrategy[int]:
-    """Seeds of the generators that fill tensors."""
-    return st.integers(0, 2**16)
-
-
-def generator(seed: int) -> torch.Generator:
-    """A generator of its own, so that no global state decides a case."""
-    return torch.Generator().manual_seed(seed)
 
 
 def clips(max_side: int = 4, max_frames: int = 3) -> st.SearchStrategy[Clip]:

@@ -10,8 +10,8 @@ SHORT = """
 import sys
 from pathlib import Path
 import gazekit.demo as demo
-demo._QUICK[:] = ["training.tower.steps=6", "training.stages.0.steps=2", "training.stages.1.steps=2",
-                  "training.stages.2.steps=16", "training.stages.2.checkpoint_every=2"]
+demo._QUICK[:] = ["training.tower.steps=6", "training.stages.0.steps=2", "training.stages.1.steps=16",
+                  "training.stages.1.checkpoint_every=2"]
 demo._QUICK_CONTEXT[:] = ["training.stages.0.steps=2"]
 demo.QUICK_QUESTIONS = 12
 demo.run(out=Path(sys.argv[1]), seed=3, quick=True, device="cpu")

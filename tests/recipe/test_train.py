@@ -47,9 +47,8 @@ gaze.route:
 SHORT = [
     "training.tower.steps=2",
     "training.stages.0.steps=1",
-    "training.stages.1.steps=1",
-    "training.stages.2.steps=3",
-    "training.stages.2.checkpoint_every=1",
+    "training.stages.1.steps=3",
+    "training.stages.1.checkpoint_every=1",
 ]
 
 

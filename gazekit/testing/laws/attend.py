@@ -10,8 +10,10 @@ from torch import Tensor
 
 from gazekit.contracts import Backend, Kind, Selection
 from gazekit.testing import oracle, strategies
-from gazekit.testing.cases import AttentionCase, attention_sample, document_of, map_tensors, padded, shuffled
+from gazekit.testing.arrange import shuffled
+from gazekit.testing.cases import AttentionCase, map_tensors
 from gazekit.testing.laws.law import Refused, law, run
+from gazekit.testing.restate import attention_sample, document_of, padded
 
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 

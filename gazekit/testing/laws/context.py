@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gazekit.contracts import Context, Tokens
 from gazekit.testing import strategies
+from gazekit.testing.draw import Draw, composite
 from gazekit.testing.laws.law import law, run
 
 
@@ -29,8 +30,8 @@ class _Case:
         return f"keys: {listed}; queries from {self.start} on"
 
 
-@strategies.composite
-def _cases(draw: strategies.Draw) -> _Case:
+@composite
+def _cases(draw: Draw) -> _Case:
     tokens = draw(strategies.tokens({"max_samples": 2}))
     return _Case(tokens, draw(st.integers(0, tokens.length - 1)))
 

@@ -10,7 +10,7 @@ import hypothesis
 from hypothesis import errors
 from hypothesis import strategies as st
 
-from gazekit.testing.strategies import calm
+from gazekit.testing.draw import calm
 
 
 class Refused(Exception):

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from gazekit.contracts import Pooler, Sizes
 from gazekit.testing import strategies
-from gazekit.testing.cases import PoolingCase, pooling_sample
+from gazekit.testing.cases import PoolingCase
+from gazekit.testing.draw import generator
 from gazekit.testing.laws.law import law, run
+from gazekit.testing.restate import pooling_sample
 
 
 def _cases(sizes: Sizes | None = None) -> st.SearchStrategy[PoolingCase]:
@@ -127,7 +129,7 @@ def chunked_rows_are_all_rows(part: Pooler, case: PoolingCase) -> None:
 @law(_cases)
 def order_of_members_is_irrelevant(part: Pooler, case: PoolingCase) -> None:
     """Keys and values listed in another order, with their regions, score the same."""
-    order = torch.randperm(case.layout.length, generator=strategies.generator(case.layout.length))
+    order = torch.randperm(case.layout.length, generator=generator(case.layout.length))
     look = replace(case.look, key=case.look.key[:, :, order], value=case.look.value[:, :, order])
     moved = replace(case, look=look, regions=case.regions.aligned(case.regions.owner[:, order]))
     _assert_equal(case, _scores(part, moved), _scores(part, case), "with tokens in another order")

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gazekit.contracts import Router, Selection, Sizes
 from gazekit.testing import strategies
-from gazekit.testing.cases import RoutingCase, permuted_regions, routed_document, routing_sample, row_chunk
+from gazekit.testing.cases import RoutingCase
 from gazekit.testing.laws.law import Refused, law, run
+from gazekit.testing.restate import permuted_regions, routed_document, routing_sample, row_chunk
 
 _OPENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gazekit.contracts import Entries, Kind, Look, Plan, Regions, Selection, Sizes, Store, complete_regions
 from gazekit.testing import oracle, strategies
+from gazekit.testing.draw import generator, seeds
 from gazekit.testing.laws.law import check_omissions, law_settings
 from gazekit.testing.plain import PlainStore
 from gazekit.testing.prompts import Division, Document, Grid, Scatter, sketch
@@ -33,7 +34,7 @@ def _divisions() -> st.SearchStrategy[Division]:
     side = st.integers(1, 3)
     return st.one_of(
         st.builds(Grid, size=st.tuples(st.integers(1, 2), side, side)),
-        st.builds(Scatter, count=st.integers(1, 3), seed=strategies.seeds()),
+        st.builds(Scatter, count=st.integers(1, 3), seed=seeds()),
     )
 
 
@@ -57,7 +58,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         batch=st.integers(1, 3),
         division=_divisions(),
         pad_left=st.booleans(),
-        seed=strategies.seeds(),
+        seed=seeds(),
         data=st.data(),
     )
     def begin(self, batch: int, division: Division, pad_left: bool, seed: int, data: st.DataObject) -> None:
@@ -65,7 +66,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.store = type(self).make_store()
         self.plain = PlainStore(sizes=_SIZES, batch=batch)
         self.division, self.pad_left = division, pad_left
-        self.chance = strategies.generator(seed)
+        self.chance = generator(seed)
         self._turn(data)
 
     @stateful.rule(count=st.integers(1, 12))
