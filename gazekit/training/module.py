@@ -55,6 +55,7 @@ class CambrianModule(LightningModule):
         self.parts = parts_of(model, stage)
         self.openness: float | None = stage.openness
         self.attended: Attended | None = None
+        self._measured_at: float | None = None
         self.loss = float("nan")
         self._sums: Float[Tensor, "2"] | None = None
         freeze(self.parts)
@@ -102,9 +103,10 @@ class CambrianModule(LightningModule):
             ValueError: The batches of a step do not add up to the stage's batch size.
         """
         self._check_batch_size(batch)
-        with measure(self.model, batch, self._at_log_step) as attended:
+        with measure(self.model, batch, self._to_measure) as attended:
             loss = self._sum(batch)
-        self.attended = attended() or self.attended
+        if (found := attended()) is not None:
+            self.attended, self._measured_at = found, self.openness
         sums = torch.stack([loss.detach().double() * self.stage.batch_size, _count(batch["labels"])])
         self._sums = sums if self._sums is None else self._sums + sums
         return loss
@@ -173,8 +175,10 @@ class CambrianModule(LightningModule):
         return figures | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
 
     @property
-    def _at_log_step(self) -> bool:
-        return self.global_step == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+    def _to_measure(self) -> bool:
+        """At logged steps, and where the routing has come to rest, so that no older K is shown from then on."""
+        logged = self.global_step == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+        return logged or (self.openness in (0.0, 1.0) and self.openness != self._measured_at)
 
     def _sum(self, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Sum of the loss over the batch's supervised tokens, divided by the stage's batch size."""

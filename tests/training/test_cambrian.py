@@ -55,13 +55,23 @@ def stage(**changes: object) -> Stage:
     return Stage(**{**fields, **changes})
 
 
-def train(folder, *, seed: int = 0, chosen: Stage | None = None, num_steps: int = 8, **arguments: object):
+def train(
+    folder,
+    *,
+    seed: int = 0,
+    chosen: Stage | None = None,
+    num_steps: int = 8,
+    log_every: int = 1,
+    **arguments: object,
+):
     cambrian, chosen = make(seed), chosen or stage()
     data = DigitsData(
         cambrian.processor, mosaic=MOSAIC, batch_size=chosen.local_batch_size(),
         num_steps=num_steps * chosen.accumulate, validation_size=0,
     )  # fmt: skip
-    fit_stage(cambrian.model, data, chosen, folder, device="cpu", progress=False, log_every=1, **arguments)
+    fit_stage(
+        cambrian.model, data, chosen, folder, device="cpu", progress=False, log_every=log_every, **arguments
+    )
     return cambrian.model
 
 
@@ -77,6 +87,17 @@ def test_figures_of_every_step(whole):
     assert [row["k"] for row in rows] == [16, 16, 16, 16, 16, 9, 1, 1]
     assert [row["attended_share"] for row in rows] == [1, 1, 1, 1, 1, 9 / 16, 1 / 16, 1 / 16]
     assert all(row["loss"] > 0 for row in rows)
+
+
+def test_k_that_is_shown_is_not_older_than_the_end_of_the_schedule(tmp_path):
+    shown = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            shown.append(pl_module.figures()["k"])
+
+    train(tmp_path, log_every=100, callbacks=[Watch()])
+    assert shown == [16, 16, 16, 16, 16, 16, 1, 1]
 
 
 @pytest.mark.parametrize("batch", [2, 5, 6])
