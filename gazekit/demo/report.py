@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -24,11 +25,11 @@ _PACKAGES = ("torch", "transformers", "lightning")
 _LABELS = {
     "dense": "dense",
     "gaze": "gaze",
-    "gaze_context": "gaze with context tokens",
-    "random": "gaze, random regions",
-    "eviction": "eviction, same entries",
-    "eviction_2x": "eviction, 2 x entries",
-    "eviction_4x": "eviction, 4 x entries",
+    "gaze_context": "gaze + context",
+    "random": "random regions",
+    "eviction": "eviction",
+    "eviction_2x": "eviction x 2",
+    "eviction_4x": "eviction x 4",
 }
 
 
@@ -80,9 +81,15 @@ def results_of(
 def print_results(results: dict[str, Any], console: Console) -> None:
     """The table of the page, in the terminal."""
     for table in tables_of(results):
-        shown = RichTable(title=table.title, caption=table.note, caption_justify="left")
+        shown = RichTable(
+            title=table.title,
+            caption=table.note,
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+        )
         for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="left" if number == 0 else "right")
+            shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
         for row in table.rows:
             shown.add_row(*row)
         console.print(shown)
@@ -118,11 +125,12 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
     return [
         Table(
             "Answers about held-out scans",
-            ["system", "words right", "visual entries a query", "share", *kinds],
+            ["system", "right", "entries", "share", *kinds],
             rows,
             f"{results['questions']} questions, each about a mosaic of its own, answered by generate(). "
-            "Entries are means over layers, heads and answer words; eviction keeps its entries for each layer and "
-            "KV head.",
+            "Entries are the visual entries that a query attends, means over layers, heads and answer words; eviction "
+            "keeps its own for each layer and KV head. Right: words that are right in their place, in all and by kind "
+            "of question; words that only repeat the question do not count.",
         ),
         Table(
             "Does it look where the answer is?",
@@ -239,4 +247,4 @@ def _curve(history: list[dict[str, float]], name: str) -> list[tuple[int, float]
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+    return "" if share is None else f"{100 * share:.1f}%"
