@@ -87,6 +87,7 @@ def print_results(results: dict[str, Any], console: Console) -> None:
             caption_justify="left",
             box=SIMPLE_HEAD,
             pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(table.columns):
             shown.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
@@ -238,7 +239,7 @@ def _entries(results: dict[str, Any], name: str) -> tuple[str, str]:
     count = {"dense": dense, "eviction_2x": 2 * gaze, "eviction_4x": 4 * gaze}.get(name, gaze)
     if name == "gaze_context":
         extra = results["gaze_context"]["num_context"]
-        return f"{count:.1f} + {extra}", _percent(results["gaze_context"]["attended_share_with_context"])
+        return f"{count:.1f}+{extra}", _percent(results["gaze_context"]["attended_share_with_context"])
     return f"{count:.1f}", _percent(count / dense)
 
 
