@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 __all__ = ["run"]
@@ -42,13 +43,13 @@ def run(
 
     from gazekit.contracts.device import choose_device
     from gazekit.demo.judging import judge
-    from gazekit.demo.models import clock, train_contestants
+    from gazekit.demo.models import train_contestants
     from gazekit.demo.report import draw, print_results, results_of, save_results
     from gazekit.recipe import load
     from gazekit.recipe.train import clear, keep_recipe
 
     console, out = Console(), Path(out)
-    start = clock()
+    start = perf_counter()
     if not resume:
         clear(out)
     recipe = load("tiny", [f"seed={seed}", *(_QUICK if quick else [])])
@@ -57,13 +58,13 @@ def run(
     keep_recipe(recipe, out)
     place = choose_device(device)
     contestants = train_contestants(recipe, with_context, out / "runs", device=device)
-    before = clock()
+    before = perf_counter()
     verdict = judge(contestants, questions=QUICK_QUESTIONS if quick else QUESTIONS, seed=seed, device=place)
     seconds = {
         **contestants.seconds,
         "training": contestants.trained,
-        "evaluate": clock() - before,
-        "total": clock() - start,
+        "evaluate": perf_counter() - before,
+        "total": perf_counter() - start,
     }
     results = results_of(contestants, verdict, seed=seed, seconds=seconds)
     contestants.gaze.model.save_pretrained(out / "model")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,8 +128,3 @@ def _add_context(recipe: Recipe, gaze: Cambrian, folder: Path, device: str) -> t
         device=device,
     )
     return context, result.seconds
-
-
-def clock() -> float:
-    """Seconds, for differences."""
-    return time.perf_counter()

@@ -76,11 +76,7 @@ def _attended(plan: Plan, entries: Entries, num_heads: int) -> Int[Tensor, "batc
     step = max(1, _MASK_BYTES // max(1, batch * num_heads * length))
     counts = []
     for start in range(0, plan.query.length, step):
-        some = replace(
-            plan,
-            query=plan.query.narrow(start, start + step),
-            rows=replace(plan.rows, of=plan.rows.of[:, start : start + step]),
-        )
+        some = plan.narrow(start, start + step)
         seen = visible(some, entries.tokens, num_heads).expand(-1, num_heads, -1, -1)
         kind = entries.tokens.kind
         kind = kind.repeat_interleave(num_heads // kind.shape[1], dim=1)[:, :, None, :]
