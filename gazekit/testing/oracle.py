@@ -34,6 +34,8 @@ def attend(
     seen: Bool[Tensor, "batch head query entry"] | None = None,
 ) -> Float[Tensor, "batch head query value_dim"]:
     """One softmax over what each query sees; zeros where it sees nothing."""
+    if entries.key.shape[2] == 0:
+        return query.new_zeros(*query.shape[:3], entries.value.shape[3])
     seen = sees(plan, entries, query.shape[1]) if seen is None else seen
     group = query.shape[1] // entries.key.shape[1]
     key, value = (field.repeat_interleave(group, dim=1) for field in (entries.key, entries.value))

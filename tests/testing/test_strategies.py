@@ -1,6 +1,7 @@
 """What the strategies draw is valid and covers what is rare; the oracle agrees with the formula."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import hypothesis
 import pytest
@@ -125,3 +126,18 @@ def test_divisions_divide_as_they_say() -> None:
     scattered = divide(layout, Scatter(count=2, seed=1)).owner[0]
     assert set(scattered[:6].tolist()) <= {0, 1}
     assert scattered[6:].tolist() == [-1, -1]
+
+
+def test_the_oracle_gives_zeros_where_there_is_nothing_to_see() -> None:
+    case = found(strategies.attention_cases(), lambda case: case.query.shape[2] == 1)
+    nothing = replace(
+        case.entries,
+        key=case.entries.key[:, :, :0],
+        value=case.entries.value[:, :, :0],
+        tokens=case.entries.tokens.narrow(0, 0),
+        position=case.entries.position[..., :0],
+        begin=None,
+        count=None,
+        free=None,
+    )
+    assert (oracle.attend(case.query, nothing, case.plan) == 0).all()
