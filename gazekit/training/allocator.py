@@ -11,9 +11,8 @@ import ctypes
 import platform
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_THRESHOLD = (
-    32 * 2**20
-)  # glibc takes no larger one on 64 bits; larger blocks are mapped one by one as before
+# glibc takes no larger threshold on 64 bits; larger blocks are mapped one by one as before.
+_LARGEST_THRESHOLD = 32 * 2**20
 
 
 def keep_memory() -> bool:
