@@ -13,6 +13,7 @@ from gazekit.cli.output import print_facts, print_faults, print_figures
 
 def demo(arguments: argparse.Namespace) -> int:
     """Trains, compares and shows the small Cambrian."""
+    _load_quietly()
     from gazekit.demo import run
 
     run(
@@ -30,6 +31,7 @@ def train(arguments: argparse.Namespace) -> int:
     from gazekit.recipe import load
     from gazekit.recipe.train import train as train_recipe
 
+    _load_quietly()
     recipe = load(arguments.recipe, arguments.overrides)
     out = arguments.out or Path("runs") / recipe.name
     saved = train_recipe(recipe, out=out, device=_device(arguments), resume=arguments.resume)
@@ -126,7 +128,7 @@ def _device(arguments: argparse.Namespace) -> str:
 
 
 def _load_quietly() -> None:
-    """Keeps the progress bar of loading weights out of the answer; read when transformers is first imported."""
+    """Keeps transformers' own progress bars (loading, saving) quiet; read when it is first imported."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
