@@ -117,6 +117,25 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.store.rollback()
         self.plain.rollback()
 
+    @stateful.precondition(lambda self: self.plain.length and "mark and rollback" not in self.omit)
+    @stateful.rule(
+        count=st.integers(1, 12), between=st.sampled_from(["add", "keep", "reorder", "turn"]), data=st.data()
+    )
+    def guess(self, count: int, between: str, data: st.DataObject) -> None:
+        """Adds what is taken back at once, as speculative decoding does; other things may happen between."""
+        self.mark()
+        self.add(count)
+        if between == "add" or between in self.omit:
+            self.add(1)
+        elif between == "keep":
+            self.keep(_SIZES.num_kv_heads)
+        elif between == "reorder":
+            self.reorder(data)
+        elif self._fed():
+            self.turn(data)
+            self.add(count)
+        self.rollback()
+
     @stateful.precondition(lambda self: self.plain.length and "reorder" not in self.omit)
     @stateful.rule(data=st.data())
     def reorder(self, data: st.DataObject) -> None:
