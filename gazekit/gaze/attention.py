@@ -120,6 +120,21 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     text_model.__dict__.setdefault("gaze_eviction", None)
 
 
+def uninstall(text_model: nn.Module, attention: str = "sdpa") -> None:
+    """Gives a decoder its stock attention back.
+
+    Args:
+        text_model: The decoder that gaze was installed in.
+        attention: The attention implementation that it has from now on.
+    """
+    for layer in _attentions(text_model):
+        if hasattr(layer, "gaze"):
+            delattr(layer, "gaze")
+    text_model.set_attn_implementation(attention)
+    text_model.__dict__.pop("gaze_trace", None)
+    text_model.__dict__.pop("gaze_eviction", None)
+
+
 def register() -> None:
     """Makes the name "gaze" known to transformers; doing it again changes nothing."""
     AttentionInterface.register(NAME, gaze_attention)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from gazekit.contracts.section import build, to_section
-from gazekit.gaze import Gaze, compositions, install
+from gazekit.gaze import Gaze, compositions, install, uninstall
 
 Section = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -72,9 +72,7 @@ def fit(decoder: nn.Module, gazes: Sequence[Gaze]) -> None:
     if gazes:
         install(decoder, gazes)
     elif compositions(decoder):
-        for layer in decoder.layers:
-            del layer.self_attn.gaze
-        decoder.set_attn_implementation("sdpa")
+        uninstall(decoder)
 
 
 def _written(gaze: Gaze | Mapping[str, Any]) -> dict[str, Any]:
