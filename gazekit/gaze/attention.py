@@ -120,19 +120,15 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     text_model.__dict__.setdefault("gaze_eviction", None)
 
 
-def uninstall(text_model: nn.Module, attention: str = "sdpa") -> None:
-    """Gives a decoder its stock attention back.
-
-    Args:
-        text_model: The decoder that gaze was installed in.
-        attention: The attention implementation that it has from now on.
-    """
-    for layer in _attentions(text_model):
-        if hasattr(layer, "gaze"):
-            delattr(layer, "gaze")
-    text_model.set_attn_implementation(attention)
-    text_model.__dict__.pop("gaze_trace", None)
-    text_model.__dict__.pop("gaze_eviction", None)
+def uninstall(text_model: nn.Module) -> None:
+    """Gives a decoder its stock attention back; one without gaze stays as it is."""
+    attentions = [one for one in _attentions(text_model) if hasattr(one, "gaze")]
+    for attention in attentions:
+        del attention.gaze
+    if attentions:
+        text_model.set_attn_implementation("sdpa")
+    for name in ("gaze_trace", "gaze_eviction"):
+        text_model.__dict__.pop(name, None)
 
 
 def register() -> None:

@@ -140,7 +140,8 @@ class GazeCache(Cache):
 class SequenceCache(DynamicCache):
     """Keys and values in the order of the sequence, for what takes tokens back: `crop` works, and every step reads all.
 
-    A type of its own, so that `prepare_cache` leaves it as it is.
+    A type of its own, so that `prepare_cache` leaves it as it is. The prompt may be declared before anything is in it
+    (`remember`), where its layout cannot be handed to every forward.
     """
 
 
@@ -188,7 +189,7 @@ def _say_slower(name: str) -> None:
     """Says once for each kind of cache what it costs."""
     _log.warning(
         "a %s keeps keys and values in sequence order: attention is the same, but each step reads all of them; leave "
-        "the cache to generate() so that steps read only what was chosen",
+        "the cache to generate(), without guessing ahead, so that steps read only what was chosen",
         name,
     )
 

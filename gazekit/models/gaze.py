@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from gazekit.contracts.section import build, to_section
-from gazekit.gaze import Gaze, compositions, install, uninstall
+from gazekit.gaze import Gaze, install, uninstall
 
 Section = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -71,7 +71,7 @@ def fit(decoder: nn.Module, gazes: Sequence[Gaze]) -> None:
     """Installs compositions in a decoder; none gives it its stock attention back."""
     if gazes:
         install(decoder, gazes)
-    elif compositions(decoder):
+    else:
         uninstall(decoder)
 
 

@@ -60,7 +60,9 @@ def apply_gaze(
     decoder = known.get_decoder()
     before = decoder.config._attn_implementation
     fit(decoder, gazes)
-    known.config.gaze, known.config.gaze_context_ids = section, ids
+    known.config.gaze = section
+    if ids:
+        known.config.gaze_context_ids = ids
     known.__class__ = gaze_class(type(known))
     known.gazes, known.stock_attention = gazes, before
     return model
@@ -81,10 +83,11 @@ def remove_gaze(model: Model) -> Model:
     if not isinstance(model, Retrofit):
         raise ValueError(f"model must have gaze for it to be removed, got a {type(model).__name__} without")
     known = cast(PreTrainedModel, model)
-    uninstall(known.get_decoder(), known.stock_attention)
+    uninstall(known.get_decoder())
+    known.get_decoder().set_attn_implementation(known.stock_attention)
     for name in ("gazes", "stock_attention"):
         del known.__dict__[name]
-    for name in ("gaze", "gaze_context_ids"):
+    for name in {"gaze", "gaze_context_ids"} & set(vars(known.config)):
         delattr(known.config, name)
     known.__class__ = stock_class(type(known))
     return model

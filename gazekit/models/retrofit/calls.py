@@ -66,11 +66,6 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
     kwargs = dict(kwargs)
     name, cache = _take_cache(model, kwargs)
     start = 0 if cache is None else int(cache.get_seq_length())
-    config = kwargs.get("generation_config") or model.generation_config
-    guesses = any(kwargs.get(key) or getattr(config, key, None) for key in _GUESSING)
-    if guesses and cache is None and not kwargs.get("cache_implementation"):
-        cache = SequenceCache(config=model.get_decoder().config)
-        prepare_cache(cache, model.get_decoder().config)
     kwargs.setdefault("disable_compile", True)
     if input_ids is not None:
         if kwargs.get("attention_mask") is None:
@@ -85,6 +80,9 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
             "generate needs input_ids, or gaze_layout beside inputs_embeds: embeddings do not say which of them are "
             "visual; pass gaze_layout=model.layout(input_ids, attention_mask, ...).pack()"
         )
+    if cache is None and _guesses(model, kwargs):
+        cache = SequenceCache(config=model.get_decoder().config)
+        remember(cache, TokenLayout.unpack(kwargs.pop("gaze_layout")))
     return kwargs if cache is None else {**kwargs, name: cache}
 
 
@@ -119,6 +117,9 @@ def _layout(model: PreTrainedModel, kwargs: dict[str, Any], cache: Cache | None,
     """The layout of a forward that was given none: of its own ids, continued from what the cache was filled under."""
     ids, mask = kwargs.get("input_ids"), kwargs.get("attention_mask")
     given = given_media(model.config, kwargs)
+    declared = remembered(cache) if isinstance(cache, SequenceCache) else None
+    if start == 0 and declared is not None:
+        return declared
     if start == 0:
         if ids is None:
             raise ValueError(
@@ -174,6 +175,16 @@ def _earlier(cache: Cache | None, kwargs: dict[str, Any]) -> TokenLayout:
             "its samples were moved since; pass gaze_layout=model.layout(...).pack() of the whole prompt"
         )
     return layout
+
+
+def _guesses(model: PreTrainedModel, kwargs: dict[str, Any]) -> bool:
+    """Whether tokens will be guessed and taken back, which a region cache does not do.
+
+    The layout is then left with the cache: an assistant is handed all other arguments, and may be a stock model.
+    """
+    config = kwargs.get("generation_config") or model.generation_config
+    own = kwargs.get("cache_implementation") or getattr(config, "cache_implementation", None)
+    return not own and any(kwargs.get(key) or getattr(config, key, None) for key in _GUESSING)
 
 
 def _pad(model: PreTrainedModel, kwargs: dict[str, Any]) -> int | None:
