@@ -9,9 +9,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from gazekit.gaze import Gaze, uninstall
-from gazekit.models.gaze import compose, context_tokens, fit, section_of
+from gazekit.models.gaze import compose, context_tokens, section_of
 from gazekit.models.retrofit.architectures import adapter_of
-from gazekit.models.retrofit.subclass import Retrofit, gaze_class, stock_class
+from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, stock_class
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -57,14 +57,11 @@ def apply_gaze(
     section = known.config.gaze if gaze is None else section_of(gaze)
     gazes = compose(section, imports)
     ids = _context_ids(known, gazes, processor, restored=gaze is None)
-    decoder = known.get_decoder()
-    before = decoder.config._attn_implementation
-    fit(decoder, gazes)
+    equip(known, gazes)
     known.config.gaze = section
     if ids:
         known.config.gaze_context_ids = ids
     known.__class__ = gaze_class(type(known))
-    known.gazes, known.stock_attention = gazes, before
     return model
 
 

@@ -10,10 +10,11 @@ from typing import Any, cast
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze
+from gazekit.models.gaze import compose, fit
 from gazekit.models.retrofit.calls import for_forward, for_generate
 from gazekit.models.retrofit.prompt import given_media, layout_of_prompt
 
@@ -29,6 +30,10 @@ class Retrofit:
 
     gazes: tuple[Gaze, ...]
     stock_attention: str
+
+    def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
+        equip(cast(PreTrainedModel, self), compose(config.gaze))
 
     def layout(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Tensor | None = None, **inputs: Any
@@ -72,10 +77,19 @@ class Retrofit:
 def gaze_class(stock: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """The subclass of a model's class that looks through gaze, the same one each time.
 
-    It has the name of its stock class, since transformers finds the conversion of checkpoint keys by that name and
-    writes it into config.json, which thereby stays the stock model's; `__qualname__`, and so its repr, says Gaze.
+    It has the name and module of its stock class: by these transformers finds the conversion of checkpoint keys and
+    what attention the model can be given, and it writes the name into config.json, which thereby stays the stock
+    model's. Its `__qualname__`, and so its repr, says Gaze.
     """
     return _made(cast(Hashable, stock))
+
+
+def equip(model: PreTrainedModel, gazes: tuple[Gaze, ...]) -> None:
+    """Puts compositions into a model's decoder, and remembers what attention it had."""
+    decoder = model.get_decoder()
+    model.__dict__["stock_attention"] = decoder.config._attn_implementation
+    fit(decoder, gazes)
+    model.__dict__["gazes"] = gazes
 
 
 def stock_class(ours: type) -> type[PreTrainedModel]:
@@ -85,7 +99,9 @@ def stock_class(ours: type) -> type[PreTrainedModel]:
 
 @functools.cache
 def _made(stock: Any) -> type[PreTrainedModel]:
-    made: Any = type(stock.__name__, (Retrofit, stock), {"__module__": __name__, "__doc__": stock.__doc__})
+    made: Any = type(
+        stock.__name__, (Retrofit, stock), {"__module__": stock.__module__, "__doc__": stock.__doc__}
+    )
     made.__qualname__ = f"Gaze{stock.__name__}"
     made.forward = _forward_of(stock)
     return made

@@ -172,7 +172,9 @@ def test_a_cache_whose_prompts_are_not_known_is_refused(model, two):
     out = model(**two, use_cache=True)
     kept = getattr(out, cache_name(model))
     kept.batch_repeat_interleave(2)
-    with pytest.raises(ValueError, match="gaze_layout must be given with a cache whose prompts are not known"):
+    with pytest.raises(
+        ValueError, match="gaze_layout must be given with a cache whose prompts are not known"
+    ):
         model(input_ids=torch.tensor([[5], [6]]), **{cache_name(model): kept})
 
 
