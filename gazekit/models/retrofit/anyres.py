@@ -23,16 +23,8 @@ def high_resolution(
         resolutions: `(height, width)` of the canvases to choose from, in pixels: the config's `image_grid_pinpoints`.
         tile: Side of a tile, in pixels.
         side: Side of a tile, in tokens.
-
-    Raises:
-        ValueError: The picture vanishes on every canvas.
     """
     best = select_best_resolution(image_size, [tuple(one) for one in resolutions])
-    if best is None:
-        raise ValueError(
-            f"image_sizes must fit one of the resolutions of the config, got {image_size}, which shrinks to nothing "
-            "in all of them; crop the picture"
-        )
     height, width = image_size
     rows, columns = (edge // tile * side for edge in best)
     # The borders that the image processor added stood above and below of a picture that is wider than its canvas.

@@ -17,22 +17,20 @@ def alike(mark: Bool[Tensor, "batch token"], image: Medium) -> list[Medium]:
     return [image] * -(-int(mark.sum()) // image.length)
 
 
-def one_image_a_run(mark: Bool[Tensor, "batch token"], side: int) -> list[Medium]:
-    """An image for each run of placeholders, of as many tiles of `side` x `side` tokens as the run has room for.
+def one_image_a_run(mark: Bool[Tensor, " token"], side: int, sample: int) -> list[Medium]:
+    """An image for each run of a sample's placeholders, of as many tiles of `side` x `side` tokens as fit into it.
 
     Raises:
-        ValueError: A run is no multiple of a tile.
+        ValueError: A run is no multiple of a tile; the sample is named.
     """
     images = []
-    for sample, row in enumerate(mark):
-        for length in runs(row):
-            if length % side**2:
-                raise ValueError(
-                    f"sample {sample} has {length} image placeholders in a row, which must be a multiple of "
-                    f"the {side} x {side} tokens of a tile; pass input_ids as the processor returned them, cut no "
-                    "image off"
-                )
-            images.append(joined([grid(side, side)] * (length // side**2)))
+    for length in runs(mark):
+        if length % side**2:
+            raise ValueError(
+                f"sample {sample} has {length} image placeholders in a row, which must be a multiple of the {side} x "
+                f"{side} tokens of a tile; pass input_ids as the processor returned them, cut no image off"
+            )
+        images.append(joined([grid(side, side)] * (length // side**2)))
     return images
 
 

@@ -22,7 +22,7 @@ class Gemma3Adapter:
     stock model; without it attention is causal. Layers with a sliding window stay stock.
     """
 
-    inputs: tuple[str, ...] = ("token_type_ids",)
+    inputs: tuple[str, ...] = ("pixel_values", "token_type_ids")
 
     def visual_ids(self, config: PreTrainedConfig) -> tuple[int, int | None]:
         """Images only."""

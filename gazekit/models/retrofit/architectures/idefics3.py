@@ -23,7 +23,7 @@ class Idefics3Adapter:
     a grid of its own, in each run of placeholders.
     """
 
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("pixel_values",)
 
     def visual_ids(self, config: PreTrainedConfig) -> tuple[int, int | None]:
         """Images only."""
@@ -44,12 +44,12 @@ class Idefics3Adapter:
         vision = config.vision_config
         side = vision.image_size // vision.patch_size // config.scale_factor
         images: list[Medium] = []
-        for ids, real in zip(input_ids, valid, strict=True):
+        for sample, (ids, real) in enumerate(zip(input_ids, valid, strict=True)):
             tiles = tiles_by_marks(ids[real], config.image_token_id, side)
             if tiles is None:
-                images += one_image_a_run(((ids == config.image_token_id) & real)[None], side)
-                continue
-            images += [_image(rows, columns, side) for rows, columns in tiles]
+                images += one_image_a_run((ids == config.image_token_id) & real, side, sample)
+            else:
+                images += [_image(rows, columns, side) for rows, columns in tiles]
         return Media(images)
 
 

@@ -22,7 +22,7 @@ class InternVLAdapter:
     images to the model: each is a unit on a grid of its own, and no region spans two of them.
     """
 
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("pixel_values",)
 
     def visual_ids(self, config: PreTrainedConfig) -> tuple[int, int | None]:
         """Frames of videos have the id of images."""
@@ -42,7 +42,9 @@ class InternVLAdapter:
         """
         vision = config.vision_config
         side = int(vision.image_size[0] // vision.patch_size[0] * config.downsample_ratio)
-        return Media(one_image_a_run((input_ids == config.image_token_id) & valid, side))
+        mark = (input_ids == config.image_token_id) & valid
+        found = [one_image_a_run(row, side, sample) for sample, row in enumerate(mark)]
+        return Media([image for images in found for image in images])
 
 
 ADAPTER = InternVLAdapter()

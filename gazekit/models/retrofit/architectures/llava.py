@@ -26,7 +26,7 @@ class LlavaAdapter:
     that is passed in a call is not seen.
     """
 
-    inputs: tuple[str, ...] = ("image_sizes",)
+    inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
 
     def visual_ids(self, config: PreTrainedConfig) -> tuple[int, int | None]:
         """Images only."""
