@@ -7,22 +7,20 @@ from gazekit.contracts import Kind
 from gazekit.models.retrofit import Media, layout_of_media
 from gazekit.models.retrofit.architectures import adapter_of
 from tests.models.retrofit.places import seen, unmixed
+from tests.models.retrofit.tiny import IMAGE, VIDEO, Image, Inputs, Video
 from tests.models.retrofit.tiny_llava import (
-    IMAGE,
     PATCH,
     SIDE,
-    VIDEO,
     clips,
     lengths,
     llava,
     llava_next,
     llava_onevision,
-    with_images,
-    with_video,
+    write,
 )
 
 TOWERS = [("clip", "default", 16), ("clip", "full", 17), ("siglip", "full", 16)]
-SAMPLES = [[(8, 30)], [(100, 90), (20, 3)], [(4, 4)]]
+SAMPLES = [[(4, 15)], [(50, 45), (10, 2)], [(2, 2)]]
 MODELS = [*(lambda kind=kind, strategy=strategy: llava(kind, strategy) for kind, strategy, _ in TOWERS)]
 MODELS += [lambda: llava("pixtral", "full"), llava_next, llava_onevision]
 
@@ -30,7 +28,7 @@ MODELS += [lambda: llava("pixtral", "full"), llava_next, llava_onevision]
 @pytest.mark.parametrize("make", MODELS, ids=["clip", "clip-full", "siglip", "pixtral", "next", "onevision"])
 def test_the_model_takes_as_many_tokens_as_the_layout_has(make):
     model = make()
-    inputs = with_images(model, SAMPLES)
+    inputs = shown(model, SAMPLES)
     made = media(model, inputs)
     taken = {name: inputs[name] for name in inputs if name not in ("input_ids", "attention_mask")}
     assert [one.length for one in made.images] == lengths(model, taken)
@@ -44,7 +42,7 @@ def test_the_model_takes_as_many_tokens_as_the_layout_has(make):
 @pytest.mark.parametrize(("kind", "strategy", "length"), TOWERS)
 def test_a_class_token_that_stays_is_a_grid_of_its_own(kind: str, strategy: str, length: int):
     model = llava(kind, strategy)
-    (image,) = media(model, with_images(model, [[(8, 8)]])).images
+    (image,) = media(model, shown(model, [[(4, 4)]])).images
     assert image.length == length
     assert image.grid.tolist() == [*[0] * (length - 16), *[length - 16] * 16]
     assert image.place[-1].tolist() == [0, 3, 3]
@@ -53,7 +51,7 @@ def test_a_class_token_that_stays_is_a_grid_of_its_own(kind: str, strategy: str,
 @pytest.mark.parametrize("kind", ["clip", "siglip", "pixtral"])
 def test_tokens_lie_where_their_pixels_do(kind: str):
     model = unmixed(llava(kind, "default" if kind == "clip" else "full"))
-    inputs = with_images(model, [[(6, 10)]])
+    inputs = shown(model, [[(3, 5)]])
     taken = {name: inputs[name] for name in ("pixel_values", "image_sizes") if name in inputs}
     (image,) = media(model, inputs).images
     for token in range(image.length):
@@ -64,7 +62,7 @@ def test_tokens_lie_where_their_pixels_do(kind: str):
 
 def test_several_images_of_onevision_have_an_overview_each():
     model = llava_onevision()
-    alone, *several = media(model, with_images(model, SAMPLES[:2])).images
+    alone, *several = media(model, shown(model, SAMPLES[:2])).images
     assert alone.length > SIDE**2 + 1
     assert [one.length for one in several] == [SIDE**2 + 1] * 2
     assert several[0].place[-1].tolist() == [0, SIDE - 1, SIDE]
@@ -72,7 +70,7 @@ def test_several_images_of_onevision_have_an_overview_each():
 
 def test_onevision_takes_each_image_to_be_alone_without_counts():
     model = llava_onevision()
-    inputs = with_images(model, [[(8, 30)], [(100, 90)]])
+    inputs = shown(model, [[(4, 15)], [(50, 45)]])
     counted = [one.length for one in media(model, inputs).images]
     del inputs["batch_num_images"]
     assert [one.length for one in media(model, inputs).images] == counted
@@ -80,7 +78,7 @@ def test_onevision_takes_each_image_to_be_alone_without_counts():
 
 def test_the_frames_of_a_video_are_units_on_one_grid():
     model = unmixed(llava_onevision())
-    inputs = with_video(model, 3)
+    inputs = write(model, [[2, Video(3, 2, 2), 2]])
     (video,) = media(model, inputs).videos
     with torch.no_grad():
         assert model(**inputs).logits.isfinite().all()
@@ -96,7 +94,7 @@ def test_the_frames_of_a_video_are_units_on_one_grid():
 @pytest.mark.parametrize("make", [llava_next, llava_onevision, lambda: llava("pixtral", "full")])
 def test_sizes_that_are_missing_are_named(make):
     model = make()
-    inputs = with_images(model, [[(8, 8)]])
+    inputs = shown(model, [[(4, 4)]])
     del inputs["image_sizes"]
     with pytest.raises(ValueError, match="image_sizes must be given with images"):
         media(model, inputs)
@@ -104,7 +102,7 @@ def test_sizes_that_are_missing_are_named(make):
 
 def test_frames_that_are_missing_are_named():
     model = llava_onevision()
-    inputs = with_video(model, 2)
+    inputs = write(model, [[2, Video(2, 2, 2), 2]])
     del inputs["pixel_values_videos"]
     with pytest.raises(ValueError, match="pixel_values_videos must be given with videos"):
         media(model, inputs)
@@ -112,7 +110,7 @@ def test_frames_that_are_missing_are_named():
 
 def test_counts_of_other_images_are_refused():
     model = llava_onevision()
-    inputs = with_images(model, [[(8, 8), (8, 8)]])
+    inputs = shown(model, [[(4, 4), (4, 4)]])
     inputs["batch_num_images"] = torch.tensor([3])
     with pytest.raises(
         ValueError, match=r"batch_num_images must count the 2 images of image_sizes, got \[3\]"
@@ -122,7 +120,7 @@ def test_counts_of_other_images_are_refused():
 
 def test_a_strategy_that_drops_a_patch_is_refused():
     model = llava("siglip", "full")
-    inputs = with_images(model, [[(8, 8)]])
+    inputs = shown(model, [[(4, 4)]])
     model.config.vision_feature_select_strategy = "default"
     with pytest.raises(ValueError, match="vision_feature_select_strategy must be 'full'"):
         media(model, inputs)
@@ -135,7 +133,12 @@ def test_a_prompt_of_text_alone_needs_no_sizes(make):
     assert media(model, {"input_ids": ids, "attention_mask": ids}) == Media([], [])
 
 
-def media(model, inputs: dict[str, torch.Tensor]) -> Media:
+def shown(model, samples: list[list[tuple[int, int]]]) -> Inputs:
+    """Prompts with images of so many patches in height and width."""
+    return write(model, [[2, *(Image(*size) for size in sample), 3] for sample in samples])
+
+
+def media(model, inputs: Inputs) -> Media:
     """The media of prompts."""
     adapter = adapter_of(model.config.model_type)
     given = {name: inputs[name] for name in adapter.inputs if name in inputs}

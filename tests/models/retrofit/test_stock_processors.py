@@ -78,9 +78,11 @@ def idefics3():
 
 def gemma3():
     """A processor and a model of Gemma 3."""
-    edge = tiny_tiles.PIXELS
+    edge = tiny_tiles.GEMMA_PIXELS
     images = Gemma3ImageProcessor(size={"height": edge, "width": edge})
-    return Gemma3Processor(images, tokenizer(), image_seq_length=tiny_tiles.SIDE**2), tiny_tiles.gemma3()
+    return Gemma3Processor(
+        images, tokenizer(), image_seq_length=tiny_tiles.GEMMA_SIDE**2
+    ), tiny_tiles.gemma3()
 
 
 @pytest.mark.parametrize("make", [llava, llava_next, idefics3, gemma3])

@@ -10,9 +10,10 @@ from gazekit.models.retrofit import Media, layout_of_media
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.tiles import mosaic, tiles_by_marks
 from tests.models.retrofit.places import seen, unmixed
+from tests.models.retrofit.tiny import IMAGE, Inputs, Video
 from tests.models.retrofit.tiny_tiles import (
     FENCE,
-    IMAGE,
+    GEMMA_SIDE,
     LINE,
     OVERVIEW,
     SIDE,
@@ -21,6 +22,7 @@ from tests.models.retrofit.tiny_tiles import (
     internvl,
     of_tiles,
     smolvlm,
+    write,
 )
 
 MODELS = [internvl, idefics3, smolvlm, gemma3]
@@ -33,7 +35,7 @@ SIZE = st.tuples(st.integers(1, 4), st.integers(1, 4))
 @pytest.mark.parametrize("model", MODELS)
 def test_the_model_takes_as_many_tokens_as_the_layout_has(model):
     model = model()
-    inputs = of_tiles(model, [[(1, 1)], [(2, 3), (1, 1)], [(1, 4)]])
+    inputs = of_tiles(model.config.model_type, [[(1, 1)], [(2, 3), (1, 1)], [(1, 4)]])
     made = layout(model, inputs)
     assert torch.equal(made.tokens.unit[:, 0] >= 0, inputs["input_ids"] == IMAGE)
     with torch.no_grad():
@@ -43,7 +45,7 @@ def test_the_model_takes_as_many_tokens_as_the_layout_has(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_tokens_lie_where_their_pixels_do(model):
     model = unmixed(model())
-    inputs = of_tiles(model, [[(2, 3)]])
+    inputs = of_tiles(model.config.model_type, [[(2, 3)]])
     medium = media(model, inputs).images[0]
     laid_back = model.config.model_type in ("idefics3", "smolvlm")
     for token in range(medium.length):
@@ -58,7 +60,7 @@ def test_tokens_lie_where_their_pixels_do(model):
 @pytest.mark.parametrize("model", CUT)
 def test_all_tiles_of_an_image_are_one_unit(model):
     model = model()
-    made = media(model, of_tiles(model, [[(2, 2), (1, 1)]]))
+    made = media(model, of_tiles(model.config.model_type, [[(2, 2), (1, 1)]]))
     assert [one.length for one in made.images] == [5 * SIDE**2, SIDE**2]
     assert [one.unit.unique().tolist() for one in made.images] == [[0], [0]]
 
@@ -67,7 +69,7 @@ def test_all_tiles_of_an_image_are_one_unit(model):
 @example([[(1, 1), (1, 1)]])
 @example([[(1, 2), (4, 1)], [(4, 4)]])
 def test_marks_tell_rows_and_columns(samples: list[list[tuple[int, int]]]):
-    inputs = of_tiles(SMOL, samples)
+    inputs = of_tiles("smolvlm", samples)
     for sample, ids, mask in zip(samples, inputs["input_ids"], inputs["attention_mask"], strict=True):
         told = tiles_by_marks(ids[mask.bool()], IMAGE, SIDE)
         assert told == [(0, 0) if size == (1, 1) else size for size in sample]
@@ -100,8 +102,8 @@ def test_a_prompt_without_images_has_none():
 
 
 def test_frames_of_a_video_are_units():
-    inputs = of_tiles(SMOL, [[(1, 1)] * 3])
-    assert layout(SMOL, inputs).tokens.unit.unique().tolist() == [-1, 0, 1, 2]
+    unit = layout(SMOL, write("smolvlm", [[2, Video(3, 2, 2), 2]])).tokens.unit
+    assert unit.unique().tolist() == [-1, 0, 1, 2]
 
 
 def test_a_mosaic_has_every_place_once():
@@ -123,7 +125,7 @@ def test_an_image_that_is_cut_off_is_named(kind: str):
 
 def test_gemma_images_see_each_other_if_the_model_is_told_so():
     model = gemma3()
-    inputs = of_tiles(model, [[(1, 1), (1, 1)]])
+    inputs = of_tiles(model.config.model_type, [[(1, 1), (1, 1)]])
     assert [one.mutual for one in media(model, inputs).images] == [True, True]
     del inputs["token_type_ids"]
     assert [one.mutual for one in media(model, inputs).images] == [False, False]
@@ -131,7 +133,7 @@ def test_gemma_images_see_each_other_if_the_model_is_told_so():
 
 def test_gemma_token_types_that_are_not_the_images_are_refused():
     model = gemma3()
-    inputs = of_tiles(model, [[(1, 1)]])
+    inputs = of_tiles(model.config.model_type, [[(1, 1)]])
     inputs["token_type_ids"][0, 0] = 1
     with pytest.raises(ValueError, match="token_type_ids must be 1 on image placeholders"):
         media(model, inputs)
@@ -139,7 +141,7 @@ def test_gemma_token_types_that_are_not_the_images_are_refused():
 
 def test_gemma_images_without_text_between_are_refused():
     model = gemma3()
-    ids = torch.tensor([[5, *TILE, *TILE, 6]])
+    ids = torch.tensor([[5, *[IMAGE] * 2 * GEMMA_SIDE**2, 6]])
     with pytest.raises(ValueError, match="input_ids must have text between images"):
         media(model, {"input_ids": ids, "attention_mask": ids, "token_type_ids": (ids == IMAGE).long()})
 
@@ -147,21 +149,21 @@ def test_gemma_images_without_text_between_are_refused():
 def features(model):
     """The tokens of the only image, tile after tile."""
 
-    def made(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def made(inputs: Inputs) -> torch.Tensor:
         taken = model.get_image_features(**inputs, return_dict=True).pooler_output
         return torch.cat(list(taken)) if isinstance(taken, list) else taken.flatten(0, 1)
 
     return made
 
 
-def media(model, inputs: dict[str, torch.Tensor]) -> Media:
+def media(model, inputs: Inputs) -> Media:
     """The media of prompts."""
     adapter = adapter_of(model.config.model_type)
     given = {name: inputs[name] for name in adapter.inputs if name in inputs}
     return adapter.media(model.config, inputs["input_ids"], inputs["attention_mask"] > 0, given)
 
 
-def layout(model, inputs: dict[str, torch.Tensor]) -> TokenLayout:
+def layout(model, inputs: Inputs) -> TokenLayout:
     """The layout of prompts."""
     ids = adapter_of(model.config.model_type).visual_ids(model.config)
     return layout_of_media(inputs["input_ids"], inputs["attention_mask"] > 0, media(model, inputs), ids)

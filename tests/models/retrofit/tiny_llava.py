@@ -1,5 +1,7 @@
 """Tiny random LLaVA, LLaVA-NeXT and LLaVA-OneVision models and prompts for them."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from transformers import (
     CLIPVisionConfig,
@@ -11,22 +13,31 @@ from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     PixtralVisionConfig,
+    PreTrainedModel,
     Qwen2Config,
     SiglipVisionConfig,
 )
 
-IMAGE, VIDEO, VOCAB = 90, 91, 96
+from tests.models.retrofit.tiny import (
+    IMAGE,
+    TEXT,
+    VIDEO,
+    Case,
+    Image,
+    Inputs,
+    Piece,
+    Video,
+    finished,
+    padded,
+    written,
+)
+
 TILE, PATCH = 8, 2
 SIDE = TILE // PATCH
 RESOLUTIONS = [[8, 16], [16, 8], [16, 16], [24, 8], [8, 24]]
 # Of LLaVA-OneVision: more tiles than it keeps, so that interpolation has something to do.
 MORE = [*RESOLUTIONS, [8, 8], [24, 24], [8, 40], [40, 8]]
 
-SIZES = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "vocab_size": VOCAB, "max_position_embeddings": 2048, "pad_token_id": 0,
-    "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
 TOWER = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
     "image_size": TILE, "patch_size": PATCH,
@@ -42,51 +53,51 @@ def tower(kind: str):
     return SiglipVisionConfig(**TOWER, vision_use_head=False)
 
 
-def ready(model):
-    """The model with weights large enough that what it sees tells in what it says."""
+def ready(model: PreTrainedModel) -> PreTrainedModel:
+    """A sharp decoder, and a tower whose images differ enough to tell."""
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.ndim > 1 and "embed" not in name:
-                weight.normal_(0, weight.shape[-1] ** -0.5)
-    return model.eval()
+            if weight.ndim > 1 and name.split(".")[1] not in ("language_model", "text_model"):
+                weight.normal_(0, weight[0].numel() ** -0.5)
+    return finished(model)
 
 
 def llava(kind: str = "clip", strategy: str = "default") -> LlavaForConditionalGeneration:
     """LLaVA-1.5: 16 tokens an image."""
     torch.manual_seed(0)
     config = LlavaConfig(
-        text_config=LlamaConfig(**SIZES),
+        text_config=LlamaConfig(**TEXT),
         vision_config=tower(kind),
         image_token_index=IMAGE,
         vision_feature_select_strategy=strategy,
     )
-    return ready(LlavaForConditionalGeneration(config))
+    return ready(LlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa"))
 
 
 def llava_next() -> LlavaNextForConditionalGeneration:
     """LLaVA-NeXT: an overview of 16 tokens and up to 16 x 4, 8 x 8 or 4 x 12 and newlines."""
     torch.manual_seed(0)
     config = LlavaNextConfig(
-        text_config=LlamaConfig(**SIZES),
+        text_config=LlamaConfig(**TEXT),
         vision_config=tower("clip"),
         image_token_index=IMAGE,
         image_grid_pinpoints=RESOLUTIONS,
     )
-    return ready(LlavaNextForConditionalGeneration(config))
+    return ready(LlavaNextForConditionalGeneration._from_config(config, attn_implementation="sdpa"))
 
 
 def llava_onevision(most: int = 2) -> LlavaOnevisionForConditionalGeneration:
     """LLaVA-OneVision that shrinks pictures to about `most` tiles."""
     torch.manual_seed(0)
     config = LlavaOnevisionConfig(
-        text_config=Qwen2Config(**SIZES),
+        text_config=Qwen2Config(**TEXT),
         vision_config=tower("siglip"),
         image_token_index=IMAGE,
         video_token_index=VIDEO,
         image_grid_pinpoints=MORE,
         vision_aspect_ratio=f"anyres_max_{most}",
     )
-    return ready(LlavaOnevisionForConditionalGeneration(config))
+    return ready(LlavaOnevisionForConditionalGeneration._from_config(config, attn_implementation="sdpa"))
 
 
 def pixels(model, images: list[tuple[int, int]], seed: int = 0) -> dict[str, torch.Tensor]:
@@ -116,35 +127,41 @@ def lengths(model, media: dict[str, torch.Tensor]) -> list[int]:
         return [len(image) for image in model.get_image_features(**media, return_dict=True).pooler_output]
 
 
-def padded(prompts: list[list[int]]) -> dict[str, torch.Tensor]:
-    """Left-padded ids."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+def write(model: PreTrainedModel, rows: Sequence[Sequence[Piece]]) -> Inputs:
+    """Inputs as the processors return them, with as many placeholders as the stock model has features.
+
+    An `Image` is a picture of so many patches in height and width; the frames of a `Video` have the size of a tile.
+    """
+    images, videos = (
+        [piece for row in rows for piece in row if isinstance(piece, kind)] for kind in (Image, Video)
+    )
+    media: Inputs = {}
+    counts = {Image: iter(()), Video: iter(())}
+    if images:
+        media = pixels(model, [(PATCH * one.rows, PATCH * one.columns) for one in images])
+        if model.config.model_type == "llava_onevision":
+            media["batch_num_images"] = torch.tensor(
+                [sum(isinstance(one, Image) for one in row) for row in rows]
+            )
+        counts[Image] = iter(lengths(model, media))
+    if videos:
+        media |= clips(len(videos), videos[0].frames)
+        with torch.no_grad():
+            made = model.get_video_features(media["pixel_values_videos"], return_dict=True).pooler_output
+        counts[Video] = iter([made.shape[1]] * len(videos))
+    ids = {Image: IMAGE, Video: VIDEO}
+    return padded(written(rows, lambda piece: [ids[type(piece)]] * next(counts[type(piece)]))) | media
 
 
-def with_images(model, samples: list[list[tuple[int, int]]], seed: int = 0) -> dict[str, torch.Tensor]:
-    """A prompt for each sample: text, its images of the given sizes with text around each."""
-    flat = [size for sample in samples for size in sample]
-    media = pixels(model, flat, seed)
-    if model.config.model_type == "llava_onevision":
-        media["batch_num_images"] = torch.tensor([len(sample) for sample in samples])
-    counts = iter(lengths(model, media))
-    prompts = [[5 + index, 6, *_images(sample, counts), 8, 9] for index, sample in enumerate(samples)]
-    return {**padded(prompts), **media}
+def case(build: Callable[[], PreTrainedModel], video: bool = False) -> Case:
+    """The case of a model; the one that counts features is another of the same weights."""
+    return Case(build=build, write=lambda rows: write(build(), rows), video=video)
 
 
-def _images(sample: list[tuple[int, int]], counts) -> list[int]:
-    return [
-        token
-        for number, _ in enumerate(sample)
-        for token in [10 + number, *[IMAGE] * next(counts), 20 + number]
-    ]
-
-
-def with_video(model, frames: int) -> dict[str, torch.Tensor]:
-    """A prompt with a video."""
-    media = clips(1, frames)
-    with torch.no_grad():
-        count = model.get_video_features(**media, return_dict=True).pooler_output.shape[1]
-    return {**padded([[5, 6, *[VIDEO] * count, 8, 9]]), **media}
+CASES = {
+    "llava": case(llava),
+    "llava with a class token": case(lambda: llava("clip", "full")),
+    "llava with pixtral": case(lambda: llava("pixtral", "full")),
+    "llava_next": case(llava_next),
+    "llava_onevision": case(llava_onevision, video=True),
+}
