@@ -5,12 +5,13 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gazekit import Gaze, GridPartition, TopKRouter
 from gazekit.contracts import TokenLayout
-from gazekit.models.retrofit import Media, layout_of_media
+from gazekit.models.retrofit import Media, apply_gaze, layout_of_media
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.tiles import mosaic, tiles_by_marks
 from tests.models.retrofit.places import seen, unmixed
-from tests.models.retrofit.tiny import IMAGE, Inputs, Video
+from tests.models.retrofit.tiny import IMAGE, Image, Inputs, Video
 from tests.models.retrofit.tiny_tiles import (
     FENCE,
     GEMMA_SIDE,
@@ -129,6 +130,18 @@ def test_gemma_images_see_each_other_if_the_model_is_told_so():
     assert [one.mutual for one in media(model, inputs).images] == [True, True]
     del inputs["token_type_ids"]
     assert [one.mutual for one in media(model, inputs).images] == [False, False]
+
+
+@torch.no_grad()
+def test_gemma_without_token_types_is_the_stock_model_too():
+    model = gemma3()
+    inputs = write("gemma3", [[2, Image(4, 4), 3]])
+    told = model(**inputs).logits
+    del inputs["token_type_ids"]
+    expected = model(**inputs).logits
+    assert (told - expected).abs().max() > 1e-2
+    apply_gaze(model, Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=4)))
+    torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gemma_token_types_that_are_not_the_images_are_refused():

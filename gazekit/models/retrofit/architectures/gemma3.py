@@ -44,7 +44,8 @@ class Gemma3Adapter:
         mark = (input_ids == config.image_token_id) & valid
         types = given.get("token_type_ids")
         if types is not None:
-            _check(types, mark, side**2)
+            # Of a later turn the stock model wants the types of the whole conversation.
+            _check(types[:, -mark.shape[1] :], mark, side**2)
         return Media(alike(mark, grid(side, side, mutual=types is not None)))
 
 
