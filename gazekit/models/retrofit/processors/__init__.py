@@ -1,0 +1,6 @@
+"""Processors of stock architectures: opened without torchvision, context tokens behind every unit."""
+
+from gazekit.models.retrofit.processors.frames import FrameProcessor
+from gazekit.models.retrofit.processors.load import load_processor, make_processor
+
+__all__ = ["FrameProcessor", "load_processor", "make_processor"]
