@@ -10,6 +10,8 @@ from gazekit.models.layout import UnitForm, layout_from_ids
 from gazekit.models.pretrained import FromPretrained
 from gazekit.models.processor import CambrianProcessor
 from gazekit.models.projector import Projector
+from gazekit.models.retrofit.context import add_context_tokens
+from gazekit.models.retrofit.processors import load_processor, make_processor
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
@@ -23,5 +25,6 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 __all__ = [
     "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
     "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
-    "add_tokens", "extract", "generate", "layout_from_ids", "splice", "token_ids", "units_in",
+    "add_context_tokens", "add_tokens", "extract", "generate", "layout_from_ids", "load_processor", "make_processor",
+    "splice", "token_ids", "units_in",
 ]  # fmt: skip

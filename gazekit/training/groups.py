@@ -23,7 +23,7 @@ class Part:
         rate: Its peak learning rate; None = frozen.
         decayed: Trained parameters with weight decay.
         plain: Trained parameters without: norms, biases, embeddings.
-        size: Number of values in all its parameters.
+        own: All its parameters that belong to no part before it.
     """
 
     name: str
@@ -31,11 +31,18 @@ class Part:
     rate: float | None
     decayed: tuple[nn.Parameter, ...]
     plain: tuple[nn.Parameter, ...]
-    size: int
+    own: tuple[nn.Parameter, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values in its own parameters."""
+        return sum(p.numel() for p in self.own)
 
 
 def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
     """The parts of a model, in the order of its children; a child that is no standard part is one of its own name.
+
+    A parameter that several children hold (an adapter inside the decoder) is the first one's.
 
     Raises:
         ValueError: The stage names a part that the model does not have, or trains none that it has.
@@ -75,15 +82,15 @@ def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parame
         rate=stage.rates.get(name),
         decayed=tuple(p for p in trained if not (p.ndim < 2 or p in embedded)),
         plain=plain,
-        size=sum(p.numel() for p in own),
+        own=tuple(own),
     )
 
 
 def freeze(parts: list[Part]) -> None:
     """Makes trained parts require gradients, and no others."""
     for part in parts:
-        for module in part.modules:
-            module.requires_grad_(part.rate is not None)
+        for parameter in part.own:
+            parameter.requires_grad_(part.rate is not None)
 
 
 def optimizer_groups(parts: list[Part], stage: Stage) -> list[dict[str, Any]]:

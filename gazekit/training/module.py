@@ -87,10 +87,12 @@ class CambrianModule(LightningModule):
     def train(self, mode: bool = True) -> CambrianModule:
         """Training mode for trained parts; frozen ones stay in eval mode."""
         super().train(mode)
-        for part in self.parts:
-            if part.rate is None:
-                for module in part.modules:
-                    module.eval()
+        # From the last to the first: an adapter is listed before the decoder that it lies in.
+        for part in reversed(self.parts):
+            for module in part.modules:
+                module.train(mode and part.rate is not None)
+        if mode and self.stage.gradient_checkpointing:
+            _keep_checkpointing(self.model)
         return self
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
@@ -193,6 +195,13 @@ class CambrianModule(LightningModule):
                 f"batch of each device, got {got}; give the data stage.local_batch_size(num_devices) and the "
                 "Trainer **stage.trainer_arguments()"
             )
+
+
+def _keep_checkpointing(model: nn.Module) -> None:
+    """Frozen layers too: gradients go through them to what is trained before. Nothing inside them changes its mode."""
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True
 
 
 def _count(labels: Tensor) -> Float[Tensor, ""]:

@@ -56,7 +56,8 @@ def add_context_tokens(model: PreTrainedModel, processor: ProcessorMixin, num: i
             f"the processor's context tokens must have the ids {known[:both]} that the model was saved with, got "
             f"{ids[:both]}; load both from the same folder"
         )
-    _write_rows(model, [one for one in ids if one not in known])
+    settled = {*known, *_silent(model)}
+    _write_rows(model, [one for one in ids if one not in settled])
     model.config.gaze_context_ids = ids if num >= len(known) else known[:num]
     _suppress(model, ids)
     return ids
@@ -81,10 +82,14 @@ def _write_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
     embedding.weight[index] = rows.to(embedding.weight)
 
 
+def _silent(model: PreTrainedModel) -> list[int]:
+    """What generation never says: rows that were drawn for context tokens before gaze was taken out are among it."""
+    return list(getattr(getattr(model, "generation_config", None), "suppress_tokens", None) or [])
+
+
 def _suppress(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    settings = getattr(model, "generation_config", None)
-    if settings is not None:
-        settings.suppress_tokens = sorted({*(settings.suppress_tokens or []), *ids})
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config.suppress_tokens = sorted({*_silent(model), *ids})
 
 
 def context_rows(model: PreTrainedModel) -> Tensor:
