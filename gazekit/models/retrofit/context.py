@@ -70,7 +70,7 @@ def _write_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
     old = model.get_input_embeddings().weight
     common = old[: min(min(ids), len(old))]
     mean = common.mean(dim=0, dtype=torch.float32)
-    spread = common.std(dtype=torch.float32) if common.dtype == torch.float32 else common.float().std()
+    spread = torch.linalg.vector_norm(common, dtype=torch.float32) / common.numel() ** 0.5
     if max(ids) >= len(old):
         model.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
