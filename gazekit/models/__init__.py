@@ -12,6 +12,7 @@ from gazekit.models.processor import CambrianProcessor
 from gazekit.models.projector import Projector
 from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.processors import load_processor, make_processor
+from gazekit.models.retrofit.source import Retrofit
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
@@ -24,7 +25,7 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
     "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
+    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "TokenizerSource", "UnitForm", "VisionTower",
     "add_context_tokens", "add_tokens", "extract", "generate", "layout_from_ids", "load_processor", "make_processor",
     "splice", "token_ids", "units_in",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ class Part:
         rate: Its peak learning rate; None = frozen.
         decayed: Trained parameters with weight decay.
         plain: Trained parameters without: norms, biases, embeddings.
-        own: All its parameters that belong to no part before it.
+        size: Number of values in all its parameters.
     """
 
     name: str
@@ -31,18 +31,13 @@ class Part:
     rate: float | None
     decayed: tuple[nn.Parameter, ...]
     plain: tuple[nn.Parameter, ...]
-    own: tuple[nn.Parameter, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of values in its own parameters."""
-        return sum(p.numel() for p in self.own)
+    size: int
 
 
 def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
     """The parts of a model, in the order of its children; a child that is no standard part is one of its own name.
 
-    A parameter that several children hold (an adapter inside the decoder) is the first one's.
+    What several children hold (an adapter lies inside its decoder) is the last one's.
 
     Raises:
         ValueError: The stage names a part that the model does not have, or trains none that it has.
@@ -60,11 +55,12 @@ def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
             f"name one of {', '.join(children)}"
         )
     seen: set[nn.Parameter] = set()
-    return [_part(name, modules, stage, seen) for name, modules in children.items()]
+    backwards = [_part(name, modules, stage, seen) for name, modules in reversed(children.items())]
+    return backwards[::-1]
 
 
 def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parameter]) -> Part:
-    """One part; parameters in `seen` (tied ones) belong to an earlier module already."""
+    """One part; parameters in `seen` (tied or nested ones) belong to another already."""
     embedded = {
         parameter
         for module in modules
@@ -82,15 +78,15 @@ def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parame
         rate=stage.rates.get(name),
         decayed=tuple(p for p in trained if not (p.ndim < 2 or p in embedded)),
         plain=plain,
-        own=tuple(own),
+        size=sum(p.numel() for p in own),
     )
 
 
 def freeze(parts: list[Part]) -> None:
     """Makes trained parts require gradients, and no others."""
     for part in parts:
-        for parameter in part.own:
-            parameter.requires_grad_(part.rate is not None)
+        for module in part.modules:
+            module.requires_grad_(part.rate is not None)
 
 
 def optimizer_groups(parts: list[Part], stage: Stage) -> list[dict[str, Any]]:

@@ -87,8 +87,7 @@ class CambrianModule(LightningModule):
     def train(self, mode: bool = True) -> CambrianModule:
         """Training mode for trained parts; frozen ones stay in eval mode."""
         super().train(mode)
-        # From the last to the first: an adapter is listed before the decoder that it lies in.
-        for part in reversed(self.parts):
+        for part in self.parts:
             for module in part.modules:
                 module.train(mode and part.rate is not None)
         if mode and self.stage.gradient_checkpointing:

@@ -13,7 +13,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 OptimizerName = Literal["adamw", "muon"]
 
-PARTS = ("tower", "compressor", "projector", "context", "language")
+PARTS = ("tower", "compressor", "projector", "context", "language", "lora")
 
 
 @dataclass(frozen=True, kw_only=True)

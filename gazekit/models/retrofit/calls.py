@@ -44,7 +44,7 @@ def for_forward(
     if kwargs.get("use_cache") is None:
         trains = model.training or kwargs.get("labels") is not None
         kwargs["use_cache"] = bool(decoder.config.use_cache) and not trains
-    if model.training and model.is_gradient_checkpointing:
+    if model.training and _recomputes(model):
         kwargs["use_cache"] = False
     if kwargs["use_cache"] or cache is not None:
         cache = prepare_cache(cache, decoder.config)
@@ -99,6 +99,12 @@ def check_attention(model: PreTrainedModel) -> None:
             f"gaze: set it back by model.set_attn_implementation({{'text_config': {NAME!r}}}), or take gaze out by "
             "gazekit.remove_gaze(model)"
         )
+
+
+def _recomputes(model: PreTrainedModel) -> bool:
+    """Whether activations are computed again in the backward, under either of the names that transformers has for it."""
+    newer = hasattr(type(model), "is_activation_checkpointing")
+    return bool(model.is_activation_checkpointing if newer else model.is_gradient_checkpointing)
 
 
 def cache_name(model: PreTrainedModel) -> str:

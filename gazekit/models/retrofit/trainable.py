@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from gazekit.models.retrofit.context import context_rows
 from gazekit.models.retrofit.lora import Lora, lora_modules, merge_lora
 
 _IGNORED = -100
@@ -66,9 +65,8 @@ class ContextRows(nn.Module):
 class TrainableRetrofit(nn.Module):
     """A retrofitted model as training takes it: its children are its parts.
 
-    They are context (the rows of its context tokens alone), lora, gaze (learned parts of the composition), projector,
-    tower and language, each only where the model has it. What a part holds is in no other part that is listed after
-    it. The loss is computed on supervised tokens alone, so that a long prompt costs no logits, and over the words that
+    They are language, tower, projector, lora and context (the rows of its context tokens alone), each only where the
+    model has it; what lies inside another part is listed behind it. The loss is computed on supervised tokens alone, so that a long prompt costs no logits, and over the words that
     generation may say, which the context tokens are not among.
 
     Args:
@@ -89,23 +87,20 @@ class TrainableRetrofit(nn.Module):
         decoder = model.get_decoder()
         if lora is not None:
             lora.insert(decoder)
-        ids = getattr(model.config, "gaze_context_ids", None)
-        if ids:
-            self.context = ContextRows(model.get_input_embeddings(), ids)
-        adapters = lora_modules(decoder) if lora is not None else []
-        learned = [part for module in decoder.modules() if isinstance(part := _gaze_of(module), nn.Module)]
-        for name, modules in {"lora": adapters, "gaze": learned}.items():
-            if modules:
-                self.add_module(name, nn.ModuleList(modules))
         tower, head = model.get_encoder(modality="image"), model.get_output_embeddings()
+        self.language_model = decoder
+        if head is not None:
+            self.lm_head = head
+        self.tower = tower
         inner = [getattr(tower, name) for name in _IN_TOWER if hasattr(tower, name)]
         others = _rest(model, [tower, decoder, head])
         if inner or others.modules or others.parameters:
             self.projector = _Bundle([*inner, *others.modules], others.parameters)
-        self.tower = tower
-        self.language_model = decoder
-        if head is not None:
-            self.lm_head = head
+        if lora is not None:
+            self.lora = nn.ModuleList(lora_modules(decoder))
+        ids = getattr(model.config, "gaze_context_ids", None)
+        if ids:
+            self.context = ContextRows(model.get_input_embeddings(), ids)
 
     @property
     def config(self) -> Any:
@@ -150,33 +145,24 @@ class TrainableRetrofit(nn.Module):
         count = (target != _IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return Loss(total / count)
 
-    def train(self, mode: bool = True) -> TrainableRetrofit:
-        """Training mode for the parts, and for what of the model holds them."""
-        super().train(mode)
-        for holder in (self.model, self.model.base_model):
-            holder.training = mode
-        return self
-
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Any = None) -> None:
-        """The model's, under either of the names that transformers gives it."""
-        newer = getattr(self.model, "activation_checkpointing_enable", None)
-        if newer is not None:
-            newer(activation_checkpointing_kwargs=gradient_checkpointing_kwargs)
-        else:
-            self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=gradient_checkpointing_kwargs)
+        """The model's, under either of the names that transformers has for it."""
+        kind = self._checkpointing
+        enable = getattr(self.model, f"{kind}_checkpointing_enable")
+        enable(**{f"{kind}_checkpointing_kwargs": gradient_checkpointing_kwargs})
 
     def gradient_checkpointing_disable(self) -> None:
         """The model's, likewise."""
-        newer = getattr(self.model, "activation_checkpointing_disable", None)
-        (newer or self.model.gradient_checkpointing_disable)()
+        getattr(self.model, f"{self._checkpointing}_checkpointing_disable")()
 
     @property
     def is_gradient_checkpointing(self) -> bool:
         """The model's, likewise."""
-        return bool(
-            getattr(self.model, "is_activation_checkpointing", False)
-            or getattr(self.model, "is_gradient_checkpointing", False)
-        )
+        return bool(getattr(self.model, f"is_{self._checkpointing}_checkpointing"))
+
+    @property
+    def _checkpointing(self) -> str:
+        return "activation" if hasattr(self.model, "activation_checkpointing_enable") else "gradient"
 
     def fold(self) -> PreTrainedModel:
         """Ends training: rows go back into the embedding, adapters into the weights that they adapt.
@@ -240,11 +226,3 @@ def _rest(model: nn.Module, known: Iterable[nn.Module | None]) -> _Rest:
 
     found.modules.extend(walk(model))
     return found
-
-
-def _gaze_of(module: nn.Module) -> object:
-    """The composition of a layer where it is a module."""
-    return getattr(module, "gaze", None) if hasattr(module, "layer_idx") else None
-
-
-__all__ = ["ContextRows", "Loss", "TrainableRetrofit", "context_rows"]

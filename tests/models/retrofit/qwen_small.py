@@ -7,7 +7,12 @@ from tests.models.retrofit.stock import make_stock
 
 
 def make_qwen(
-    *, tied: bool = True, spare: int = 0, seed: int = 0, processor: ProcessorMixin | None = None
+    *,
+    tied: bool = True,
+    spare: int = 0,
+    seed: int = 0,
+    sharpness: float = 1.0,
+    processor: ProcessorMixin | None = None,
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, ProcessorMixin]:
     """Two layers each; patches of 4 pixels, 2 x 2 to a token.
 
@@ -15,6 +20,7 @@ def make_qwen(
         tied: Whether the output layer is the embedding.
         spare: Rows of the vocabulary beyond the tokenizer's.
         seed: Of the weights.
+        sharpness: Factor on the matrices.
         processor: Another than `make_stock`'s.
     """
     processor = processor or make_stock("Qwen2_5_VLProcessor")
@@ -36,4 +42,9 @@ def make_qwen(
     )  # fmt: skip
     config.text_config.tie_word_embeddings = tied
     torch.manual_seed(seed)
-    return Qwen2_5_VLForConditionalGeneration(config).eval(), processor
+    model = Qwen2_5_VLForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(sharpness)
+    return model, processor
