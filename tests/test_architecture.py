@@ -53,6 +53,7 @@ DOORS = {
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
     "yaml": ("recipe/",),
+    "peft": ("models/retrofit/lora.py",),
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),
     "hypothesis": ("testing/",),

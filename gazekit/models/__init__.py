@@ -25,7 +25,7 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
     "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "TokenizerSource", "UnitForm", "VisionTower",
-    "add_context_tokens", "add_tokens", "extract", "generate", "layout_from_ids", "load_processor", "make_processor",
-    "splice", "token_ids", "units_in",
+    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "TokenizerSource", "UnitForm",
+    "VisionTower", "add_context_tokens", "add_tokens", "extract", "generate", "layout_from_ids", "load_processor",
+    "make_processor", "splice", "token_ids", "units_in",
 ]  # fmt: skip

@@ -9,14 +9,15 @@ from gazekit.data.digits import DigitsDataset, DigitsTokenizer, ManyQuestions, M
 from gazekit.models import load_processor, make_processor
 from gazekit.models.retrofit import Conversations, TrainableRetrofit, apply_gaze, context_rows
 from gazekit.recipe import check, load
-from gazekit.recipe.assemble import assemble
+from gazekit.recipe.assemble import assemble, data_for
 from gazekit.recipe.train import train
-from gazekit.training import read_history
+from gazekit.training import fit_stage, read_history
 from tests.models.retrofit.qwen_small import make_qwen
 
 SMALL = [
     "model.dtype=float32",
     "data.mosaic={cell: 16, scan: 13.0, jitter: 3.0}",
+    "data.questions={_target_: gazekit.data.ManyQuestions, turns: 2}",
     "gaze.route.k=1",
     "gaze.context.num_tokens=2",
     "training.stages.0.batch_size=4",
@@ -37,7 +38,7 @@ def stock(tmp_path_factory):
         video={"patch_size": 4},
         arguments={"chat_template": tokenizer.chat_template},
     )
-    model, processor = make_qwen(processor=processor, sharpness=4.0)
+    model, processor = make_qwen(processor=processor, sharpness=8.0)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -50,15 +51,21 @@ def recipe(stock, *more: str):
 @pytest.fixture(scope="module")
 def run(stock, tmp_path_factory):
     """A finished run: its folder, and the folder of its model."""
-    out = tmp_path_factory.mktemp("run") / "run"
-    chosen = recipe(stock, "training.stages.0.steps=60", "training.stages.0.checkpoint_every=30")
-    return out, train(chosen, out=out, device="cpu", progress=False)
+    out = tmp_path_factory.mktemp("run")
+    chosen = recipe(stock, "training.stages.0.steps=50", "training.stages.0.checkpoint_every=25")
+    made, (stage,) = assemble(chosen), chosen.build("training").stages
+    fit_stage(
+        made.model, data_for(chosen, made, stage), stage, out, device="cpu", progress=False, log_every=1
+    )
+    made.model.save_pretrained(out / "model")
+    made.processor.save_pretrained(out / "model")
+    return out, out / "model"
 
 
 def loss_of(model, processor, start: int) -> float:
     """Mean loss over supervised tokens of samples that were never trained on, at the target."""
     spec = MosaicSpec(cell=16, scan=13.0, jitter=3.0)
-    data = DigitsDataset(split="validation", plan=ManyQuestions(), length=16, start=start, spec=spec)
+    data = DigitsDataset(split="validation", plan=ManyQuestions(turns=2), length=16, start=start, spec=spec)
     batch = EncodeConversations(Conversations(processor))(data.__getitems__(range(16)))
     with torch.no_grad():
         return float(TrainableRetrofit(model)(**batch, gaze_openness=0.0).loss)
@@ -72,9 +79,11 @@ def test_the_recipe_is_sound():
 
 
 def test_the_loss_falls_while_the_routing_closes(run):
-    rows = read_history(run[0] / "1-context")
+    """No sample comes twice, so that the last steps' loss is one on fresh batches."""
+    rows = read_history(run[0])
     loss = [row["loss"] for row in rows]
-    assert loss[-1] < 0.75 * loss[0]
+    assert len(loss) == 50
+    assert sum(loss[-10:]) / 10 < sum(loss[:10]) / 10 - 0.1
     assert (rows[0]["openness"], rows[-1]["openness"]) == (1, 0)
     assert rows[-1]["k"] == 1
 
@@ -85,9 +94,8 @@ def test_the_saved_model_opens_as_the_stock_one_and_with_gaze_has_learned(stock,
     processor = load_processor(run[1])
     model = apply_gaze(model, processor=processor).eval()
     untrained = assemble(recipe(stock))
-    assert loss_of(model, processor, 100) < 0.8 * loss_of(
-        untrained.model.fold().eval(), untrained.processor.processor, 100
-    )
+    before = loss_of(untrained.model.fold().eval(), untrained.processor.processor, 100)
+    assert loss_of(model, processor, 100) < before - 0.2
     image = DigitsDataset(split="test", plan=None, length=1)[0].mosaic.picture
     inputs = processor(text=["<|image_pad|> read row 2"], images=[[image]], return_tensors="pt")
     assert torch.isin(inputs["input_ids"], torch.tensor(model.config.gaze_context_ids)).sum() == 2

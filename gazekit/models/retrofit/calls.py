@@ -102,7 +102,7 @@ def check_attention(model: PreTrainedModel) -> None:
 
 
 def _recomputes(model: PreTrainedModel) -> bool:
-    """Whether activations are computed again in the backward, under either of the names that transformers has for it."""
+    """Whether activations are computed again in the backward, under either of transformers' names for it."""
     newer = hasattr(type(model), "is_activation_checkpointing")
     return bool(model.is_activation_checkpointing if newer else model.is_gradient_checkpointing)
 

@@ -37,7 +37,9 @@ def add_context_tokens(model: PreTrainedModel, processor: ProcessorMixin, num: i
             than the model's.
     """
     if num < 1:
-        raise ValueError(f"num must be at least 1, got {num}; leave the context of the composition out for none")
+        raise ValueError(
+            f"num must be at least 1, got {num}; leave the context of the composition out for none"
+        )
     tokens = [TOKEN.format(index) for index in range(num)]
     tokenizer = processor.tokenizer
     known = list(getattr(model.config, "gaze_context_ids", None) or [])

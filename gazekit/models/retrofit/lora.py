@@ -32,7 +32,9 @@ class Lora:
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}; leave lora out for none")
         if not self.targets:
-            raise ValueError("targets must name linear layers of the decoder, got none; for example [q_proj, v_proj]")
+            raise ValueError(
+                "targets must name linear layers of the decoder, got none; for example [q_proj, v_proj]"
+            )
 
     def insert(self, decoder: nn.Module) -> None:
         """Puts adapters that change nothing yet into a decoder, in place; the weights that they adapt are frozen.
@@ -41,14 +43,20 @@ class Lora:
             ValueError: The decoder has none of `targets`.
         """
         peft = _peft()
-        names = {name.rpartition(".")[2] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
+        names = {
+            name.rpartition(".")[2]
+            for name, module in decoder.named_modules()
+            if isinstance(module, nn.Linear)
+        }
         if missing := sorted(set(self.targets) - names):
             raise ValueError(
                 f"targets must be linear layers of the decoder, which has no {', '.join(missing)}; "
                 f"it has {', '.join(sorted(names))}"
             )
         alpha = 2 * self.rank if self.alpha is None else self.alpha
-        config = peft.LoraConfig(r=self.rank, lora_alpha=alpha, target_modules=list(self.targets), lora_dropout=0.0)
+        config = peft.LoraConfig(
+            r=self.rank, lora_alpha=alpha, target_modules=list(self.targets), lora_dropout=0.0
+        )
         peft.inject_adapter_in_model(config, decoder, adapter_name=_ADAPTER)
 
 

@@ -58,7 +58,9 @@ class Retrofit:
         """
         gazes = compose(gaze, imports)
         if not gazes:
-            raise ValueError("gaze must be given: a retrofit without it is the stock model; add a gaze section")
+            raise ValueError(
+                "gaze must be given: a retrofit without it is the stock model; add a gaze section"
+            )
         processor = load_processor(self.processor or self.pretrained)
         model = AutoModelForImageTextToText.from_pretrained(self.pretrained, dtype=self.dtype)
         torch.manual_seed(seed)

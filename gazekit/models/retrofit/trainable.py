@@ -36,6 +36,7 @@ class ContextRows(nn.Module):
     """
 
     ids: Tensor
+    embedding: nn.Embedding
 
     def __init__(self, embedding: nn.Embedding, ids: Sequence[int]) -> None:
         super().__init__()
@@ -46,8 +47,8 @@ class ContextRows(nn.Module):
         self.__dict__["hook"] = embedding.register_forward_hook(self._stand_in)
 
     def _stand_in(
-        self, module: nn.Module, args: tuple[Tensor, ...], output: Float[Tensor, "batch token dim"]
-    ) -> Float[Tensor, "batch token dim"]:
+        self, module: nn.Module, args: tuple[Tensor, ...], output: Float[Tensor, "*axes dim"]
+    ) -> Float[Tensor, "*axes dim"]:
         found = args[0][..., None] == self.ids.to(args[0].device)
         # Gemma scales what it looks up.
         rows = self.weight * getattr(module, "embed_scale", 1.0)
@@ -58,7 +59,8 @@ class ContextRows(nn.Module):
     @torch.no_grad()
     def fold(self) -> None:
         """Writes the rows into the embedding, which then looks them up itself."""
-        self.embedding.weight[self.ids] = self.weight.to(self.embedding.weight)
+        whole = self.embedding.weight
+        whole[self.ids] = self.weight.to(whole)
         self.hook.remove()
 
 
@@ -66,8 +68,9 @@ class TrainableRetrofit(nn.Module):
     """A retrofitted model as training takes it: its children are its parts.
 
     They are language, tower, projector, lora and context (the rows of its context tokens alone), each only where the
-    model has it; what lies inside another part is listed behind it. The loss is computed on supervised tokens alone, so that a long prompt costs no logits, and over the words that
-    generation may say, which the context tokens are not among.
+    model has it; what lies inside another part is listed behind it. The loss is computed on supervised tokens alone,
+    so that a long prompt costs no logits, and over the words that generation may say, which the context tokens are not
+    among.
 
     Args:
         model: What `apply_gaze` returned; trained in place.
@@ -139,9 +142,7 @@ class TrainableRetrofit(nn.Module):
         if silent := getattr(self.config, "gaze_context_ids", None):
             logits = logits.index_fill(-1, torch.tensor(list(silent), device=logits.device), float("-inf"))
         target = wanted[:, keep].to(logits.device)
-        total = cross_entropy(
-            logits.flatten(0, 1), target.flatten(), ignore_index=_IGNORED, reduction="sum"
-        )
+        total = cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=_IGNORED, reduction="sum")
         count = (target != _IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return Loss(total / count)
 

@@ -40,7 +40,19 @@ _NAMED = {
     "Gemma3Processor": {"boi_token": "<boi>", "eoi_token": "<eoi>", "image_token": "<soft>"},
     "Idefics3Processor": {"image_token": "<image>", "fake_image_token": "<fake_token_around_image>"},
 }  # fmt: skip
-_WORDS = ["user", "assistant", ":", "read", "row", "one", "two", "three", *map(str, range(10)), "Frame1:", "Frame2:"]
+_WORDS = [
+    "user",
+    "assistant",
+    ":",
+    "read",
+    "row",
+    "one",
+    "two",
+    "three",
+    *map(str, range(10)),
+    "Frame1:",
+    "Frame2:",
+]
 _MARKS = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
 _SMALL = {"height": 16, "width": 16}
 _PIXELS = {"shortest_edge": 64, "longest_edge": 32 * 32}

@@ -29,7 +29,9 @@ def groups(processor, ids) -> list[str]:
     """The tokens, runs of the same counted as one, context tokens as C and D, visual ones as v, others as a dot."""
     marks = {**dict(zip(CONTEXT, "CD", strict=True)), **dict.fromkeys(placeholders(processor), "v")}
     found = [marks.get(token, ".") for token in processor.tokenizer.convert_ids_to_tokens(ids)]
-    return "".join(one for one, before in zip(found, ["", *found], strict=False) if one != before or one in "CD")
+    return "".join(
+        one for one, before in zip(found, ["", *found], strict=False) if one != before or one in "CD"
+    )
 
 
 def placeholders(processor) -> list[str]:
@@ -68,7 +70,9 @@ def test_every_image_has_its_own_right_behind_it(name):
 )
 def test_every_frame_that_the_decoder_sees_has_its_own(name, pattern):
     processor = emitting(name)
-    out = processor(text=[f"{video_mark(name)} row"], videos=[[picture(n) for n in range(3)]], video_metadata=[TIMES])
+    out = processor(
+        text=[f"{video_mark(name)} row"], videos=[[picture(n) for n in range(3)]], video_metadata=[TIMES]
+    )
     assert groups(processor, out["input_ids"][0]) == pattern
 
 
@@ -213,10 +217,14 @@ def test_wrong_use_is_named():
         context_rows(model)
     add_context_tokens(model, processor, 2)
     _, other = make_qwen()
-    with pytest.raises(ValueError, match=r"must be the one that was saved with the model, whose context tokens are \["):
+    with pytest.raises(
+        ValueError, match=r"must be the one that was saved with the model, whose context tokens are \["
+    ):
         add_context_tokens(model, other, 2)
     other.tokenizer.add_tokens(["more", *CONTEXT], special_tokens=True)
-    with pytest.raises(ValueError, match=r"context tokens must have the ids \[.*\] that the model was saved with"):
+    with pytest.raises(
+        ValueError, match=r"context tokens must have the ids \[.*\] that the model was saved with"
+    ):
         add_context_tokens(model, other, 2)
 
 

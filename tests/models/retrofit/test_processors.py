@@ -57,7 +57,9 @@ def test_what_needs_one_is_a_subclass_that_survives_pickling(tmp_path):
 
 def test_a_folder_without_a_processor_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
-    with pytest.raises(ValueError, match=r"must hold a multimodal model with a processor, got model_type 'qwen3'"):
+    with pytest.raises(
+        ValueError, match=r"must hold a multimodal model with a processor, got model_type 'qwen3'"
+    ):
         load_processor(tmp_path)
 
 
@@ -76,8 +78,13 @@ def test_the_class_follows_from_the_model_where_no_file_names_it(tmp_path):
 
 
 def test_wrong_parts_are_named():
-    tokenizer, images = make_stock("Qwen2VLProcessor").tokenizer, make_stock("Qwen2VLProcessor").image_processor
-    with pytest.raises(ValueError, match="name must be a processor class of transformers, got 'Qwen9Processor'"):
+    tokenizer, images = (
+        make_stock("Qwen2VLProcessor").tokenizer,
+        make_stock("Qwen2VLProcessor").image_processor,
+    )
+    with pytest.raises(
+        ValueError, match="name must be a processor class of transformers, got 'Qwen9Processor'"
+    ):
         make_processor("Qwen9Processor", image_processor=images, tokenizer=tokenizer)
     with pytest.raises(TypeError, match="Received a int for argument image_processor"):
         make_processor("Qwen2VLProcessor", image_processor=3, tokenizer=tokenizer)
@@ -86,7 +93,9 @@ def test_wrong_parts_are_named():
 @without_torchvision
 def test_a_video_processor_without_stand_in_is_refused():
     made = make_stock("Qwen2VLProcessor")
-    with pytest.raises(ValueError, match="family must be one of Qwen2VLVideoProcessor, .* got 'that of Glm4vProcessor'"):
+    with pytest.raises(
+        ValueError, match=r"family must be one of Qwen2VLVideoProcessor, .* got 'that of Glm4vProcessor'"
+    ):
         make_processor("Glm4vProcessor", image_processor=made.image_processor, tokenizer=made.tokenizer)
 
 
@@ -151,7 +160,9 @@ def test_frames_of_the_other_architectures(name):
     bright = made.video_processor(np.full((1, 9, 9, 3), 255, dtype=np.uint8))["pixel_values_videos"]
     torch.testing.assert_close(bright[0, 0, :, 0, 0], (1 - mean) / std)
     out = made(text=[video_mark(name)], videos=[[picture(0), picture(1)]], return_tensors="pt")
-    assert (out["pixel_values"] if name == "InternVLProcessor" else out["pixel_values_videos"]).numel() == frames.numel()
+    assert (
+        out["pixel_values"] if name == "InternVLProcessor" else out["pixel_values_videos"]
+    ).numel() == frames.numel()
 
 
 def test_videos_in_any_nesting():

@@ -32,7 +32,9 @@ class WithContext:
     def replace_video_token(self, video_inputs: Any, video_idx: int, **kwargs: Any) -> str:
         """As the stock class does, with context tokens behind every frame, or behind all where frames join."""
         text: str = super().replace_video_token(video_inputs, video_idx=video_idx, **kwargs)  # type: ignore[misc]
-        return behind_frames(text, _placeholders(self), "".join(self.gaze_context), _steps(video_inputs, video_idx))
+        return behind_frames(
+            text, _placeholders(self), "".join(self.gaze_context), _steps(video_inputs, video_idx)
+        )
 
 
 def emit_context(processor: ProcessorMixin, tokens: Sequence[str]) -> None:

@@ -37,8 +37,8 @@ class Conversations:
             )
         if not getattr(processor.tokenizer, "is_fast", False):
             raise ValueError(
-                f"processor must have a tokenizer that tells where its tokens lie, {type(processor.tokenizer).__name__} "
-                "cannot; load a fast one"
+                "processor must have a tokenizer that tells where its tokens lie, "
+                f"{type(processor.tokenizer).__name__} cannot; load a fast one"
             )
         self.processor = processor
 
@@ -128,7 +128,9 @@ class Conversations:
                 )
             spans.append((len(before), len(until.rstrip())))
         if not spans:
-            raise ValueError("messages must have a turn of the assistant to learn from, got none; add the answer")
+            raise ValueError(
+                "messages must have a turn of the assistant to learn from, got none; add the answer"
+            )
         return text, spans
 
     def _written(self, messages: Sequence[Mapping[str, Any]], *, asks: bool = False) -> str:
@@ -140,9 +142,7 @@ class Conversations:
 
 def _moved(place: int, shifts: Sequence[Mapping[str, Any]]) -> int:
     """Where a place of a text lies once its placeholders are expanded."""
-    grown = sum(
-        len(one["replacement"]) - len(one["text"]) for one in shifts if one["span"][1] <= place
-    )
+    grown = sum(len(one["replacement"]) - len(one["text"]) for one in shifts if one["span"][1] <= place)
     return place + grown
 
 
@@ -152,5 +152,7 @@ def _level(values: Sequence[Tensor]) -> list[Tensor]:
     out = []
     for value in values:
         extra = [large - own for large, own in zip(most, value.shape[1:], strict=True)]
-        out.append(pad(value, [side for more in reversed(extra) for side in (0, more)]) if any(extra) else value)
+        out.append(
+            pad(value, [side for more in reversed(extra) for side in (0, more)]) if any(extra) else value
+        )
     return out

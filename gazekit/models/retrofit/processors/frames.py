@@ -35,7 +35,13 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 # Limits on pixels count those of all frames together here, of each frame elsewhere.
 _WHOLE_VIDEO = "Qwen3VLVideoProcessor"
-_DEFAULTS = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 3, "rescale_factor": 1 / 255}
+_DEFAULTS = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "resample": 3,
+    "rescale_factor": 1 / 255,
+}
 _MAX_ASPECT = 200
 
 
@@ -178,7 +184,9 @@ class FrameProcessor(PushToHubMixin):
         if self.do_rescale:
             pixels = pixels * self.rescale_factor
         if self.do_normalize:
-            mean, std = (torch.tensor(getattr(self, name))[:, None, None] for name in ("image_mean", "image_std"))
+            mean, std = (
+                torch.tensor(getattr(self, name))[:, None, None] for name in ("image_mean", "image_std")
+            )
             pixels = (pixels - mean) / std
         return pixels
 

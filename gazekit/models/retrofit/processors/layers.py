@@ -18,12 +18,13 @@ def layered(kind: type[ProcessorMixin], layer: type) -> type[ProcessorMixin]:
         kind: A stock class, or one that has layers already.
         layer: The mixin; one that is there already is not laid again.
     """
-    stock, layers = getattr(kind, "gaze_layers", (kind, ()))
+    found: Any = getattr(kind, "gaze_layers", (kind, ()))
+    stock, layers = found
     return kind if layer in layers else _made(stock, (layer, *layers))
 
 
 @functools.cache
-def _made(stock: type[ProcessorMixin], layers: tuple[type, ...]) -> type[ProcessorMixin]:
+def _made(stock: Any, layers: tuple[type, ...]) -> type[ProcessorMixin]:
     names = {
         "__module__": stock.__module__,
         "__doc__": stock.__doc__,
@@ -37,7 +38,7 @@ def _reduce(self: Any) -> tuple[Any, ...]:
     return _blank, type(self).gaze_layers, self.__dict__
 
 
-def _blank(stock: type[ProcessorMixin], layers: tuple[type, ...]) -> ProcessorMixin:
+def _blank(stock: Any, layers: tuple[type, ...]) -> ProcessorMixin:
     """An instance that has nothing yet; what unpickling fills."""
-    kind = _made(stock, layers)
-    return kind.__new__(kind)
+    kind: Any = _made(stock, layers)
+    return object.__new__(kind)

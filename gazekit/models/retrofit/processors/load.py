@@ -51,7 +51,7 @@ def load_processor(source: str | os.PathLike) -> ProcessorMixin:
     Example:
         >>> processor = load_processor("Qwen/Qwen2.5-VL-3B-Instruct")  # doctest: +SKIP
     """
-    stock = _class_of(source)
+    stock: Any = _class_of(source)
     if is_torchvision_available() or _VIDEO not in stock.get_attributes():
         return AutoProcessor.from_pretrained(source)
     described, _ = stock.get_processor_dict(source)
@@ -86,7 +86,7 @@ def make_processor(
     Raises:
         ValueError: transformers has no such processor, or its video processor has no stand-in.
     """
-    stock = getattr(transformers, name, None)
+    stock: Any = getattr(transformers, name, None)
     if not (isinstance(stock, type) and issubclass(stock, ProcessorMixin)):
         raise ValueError(f"name must be a processor class of transformers, got {name!r}")
     parts, more = {"image_processor": image_processor, "tokenizer": tokenizer}, dict(arguments or {})
@@ -98,9 +98,11 @@ def make_processor(
     return layered(stock, WithoutTorchvision)(**parts, **{_VIDEO: _stand_in(stock, video or {})}, **more)
 
 
-def _stand_in(stock: type[ProcessorMixin], settings: Mapping[str, Any]) -> FrameProcessor:
+def _stand_in(stock: Any, settings: Mapping[str, Any]) -> FrameProcessor:
     written = {name: value for name, value in settings.items() if name != "video_processor_type"}
-    family = settings.get("video_processor_type") or _FAMILY_OF.get(stock.__name__, f"that of {stock.__name__}")
+    family = settings.get("video_processor_type") or _FAMILY_OF.get(
+        stock.__name__, f"that of {stock.__name__}"
+    )
     return FrameProcessor(family, written)
 
 
@@ -110,7 +112,9 @@ def _class_of(source: str | os.PathLike) -> type[ProcessorMixin]:
         described, _ = ProcessorMixin.get_processor_dict(source)
     except OSError:  # there is no processor_config.json
         described = {}
-    found = processor_class_from_name(described["processor_class"]) if "processor_class" in described else None
+    found = (
+        processor_class_from_name(described["processor_class"]) if "processor_class" in described else None
+    )
     if found is None:
         config = AutoConfig.from_pretrained(source)
         if type(config) not in PROCESSOR_MAPPING:
