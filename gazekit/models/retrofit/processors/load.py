@@ -87,7 +87,7 @@ def make_processor(
         ValueError: transformers has no such processor, or its video processor has no stand-in.
     """
     stock: Any = getattr(transformers, name, None)
-    if not (isinstance(stock, type) and issubclass(stock, ProcessorMixin)):
+    if not _is_processor(stock):
         raise ValueError(f"name must be a processor class of transformers, got {name!r}")
     parts, more = {"image_processor": image_processor, "tokenizer": tokenizer}, dict(arguments or {})
     if _VIDEO not in stock.get_attributes():
@@ -96,6 +96,10 @@ def make_processor(
         family = getattr(transformers, _FAMILY_OF[name])
         return stock(**parts, **{_VIDEO: family(**(video or {}))}, **more)
     return layered(stock, WithoutTorchvision)(**parts, **{_VIDEO: _stand_in(stock, video or {})}, **more)
+
+
+def _is_processor(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, ProcessorMixin)
 
 
 def _stand_in(stock: Any, settings: Mapping[str, Any]) -> FrameProcessor:
