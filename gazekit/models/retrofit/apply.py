@@ -12,6 +12,7 @@ from gazekit.gaze import Gaze, uninstall
 from gazekit.models.gaze import compose, context_tokens, section_of
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.context import add_context_tokens
+from gazekit.models.retrofit.processors.context import emit_context
 from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, stock_class
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -62,6 +63,8 @@ def apply_gaze(
     known.config.gaze = section
     if ids:
         known.config.gaze_context_ids = ids
+    elif hasattr(known.config, "gaze_context_ids"):
+        del known.config.gaze_context_ids
     known.__class__ = gaze_class(type(known))
     return model
 
@@ -131,6 +134,8 @@ def _context_ids(
     count = context_tokens(gazes)
     known = getattr(model.config, "gaze_context_ids", None) if restored else None
     if count == 0:
+        if hasattr(processor, "gaze_context"):
+            emit_context(processor, [])
         return None
     if processor is not None:
         return add_context_tokens(model, processor, count)

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 from PIL import Image
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
     Gemma3ImageProcessorPil,
@@ -83,11 +83,15 @@ _ARGUMENTS = {
 
 
 def make_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Words parted by white space."""
+    """Words parted by spaces; line breaks are words."""
     named = _NAMED[name]
-    words = dict.fromkeys(["<pad>", "<eos>", "<unk>", *_WORDS, *named.values(), *_MARKS, "<global-img>"])
+    words = dict.fromkeys(
+        ["<pad>", "<eos>", "<unk>", "\n", "\n\n", *_WORDS, *named.values(), *_MARKS, "<global-img>"]
+    )
     model = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
-    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    spaces = pre_tokenizers.Split(Regex(" +"), behavior="removed")
+    breaks = pre_tokenizers.Split(Regex("\n+"), behavior="isolated")
+    model.pre_tokenizer = pre_tokenizers.Sequence([spaces, breaks])
     return PreTrainedTokenizerFast(
         tokenizer_object=model, unk_token="<unk>", pad_token="<pad>", eos_token="<eos>", extra_special_tokens=named
     )  # fmt: skip

@@ -5,15 +5,30 @@ import pickle
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Gemma3Config,
+    GenerationConfig,
+    Idefics3Config,
+    InternVLConfig,
+    LlavaOnevisionConfig,
+    Qwen2_5_VLConfig,
+    Qwen2VLConfig,
+    Qwen3VLConfig,
+)
 
+from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter, apply_gaze, remove_gaze
+from gazekit.contracts import Kind
 from gazekit.models import add_context_tokens, load_processor
 from gazekit.models.retrofit.context import context_rows
 from gazekit.models.retrofit.processors.context import behind_frames, emit_context
+from gazekit.models.retrofit.prompt import given_media, layout_of_prompt
 from tests.models.retrofit.qwen_small import make_qwen
-from tests.models.retrofit.stock import ALL, image_mark, make_stock, picture, video_mark
+from tests.models.retrofit.stock import ALL, QWEN, WITH_VIDEO, image_mark, make_stock, picture, video_mark
 
 CONTEXT = ["<|gaze_ctx_0|>", "<|gaze_ctx_1|>"]
+STEPS = {"total_num_frames": 4, "fps": 2.0, "frames_indices": [0, 1, 2, 3]}
 TIMES = {"total_num_frames": 3, "fps": 2.0, "frames_indices": [0, 1, 2]}
 
 
@@ -226,6 +241,92 @@ def test_wrong_use_is_named():
         ValueError, match=r"context tokens must have the ids \[.*\] that the model was saved with"
     ):
         add_context_tokens(model, other, 2)
+
+
+def test_gaze_comes_and_goes_with_its_tokens():
+    model, processor = make_qwen()
+    text = {"text": ["read <|image_pad|> row"], "images": [[picture()]], "return_tensors": "pt"}
+    division = GridPartition(size=(1, 2, 2))
+    torch.manual_seed(0)
+    apply_gaze(
+        model,
+        Gaze(partition=division, route=TopKRouter(k=1), context=LearnedContext(num_tokens=2)),
+        processor,
+    )
+    rows, ids = context_rows(model), model.config.gaze_context_ids
+    inputs = processor(**text)
+    kinds = model.layout(**inputs).kind[0]
+    assert torch.equal(kinds == Kind.CONTEXT, torch.isin(inputs["input_ids"][0], torch.tensor(ids)))
+    assert (kinds == Kind.CONTEXT).sum() == 2
+    assert model(**inputs).logits.isfinite().all()
+    remove_gaze(model)
+    apply_gaze(model, Gaze(partition=division, route=TopKRouter(k=1)), processor)
+    assert not torch.isin(processor(**text)["input_ids"], torch.tensor(ids)).any()
+    model.generate(**processor(**text), max_new_tokens=2)
+    remove_gaze(model)
+    apply_gaze(model, Gaze(partition=division, context=LearnedContext(num_tokens=2)), processor)
+    assert torch.equal(context_rows(model), rows)
+    assert torch.equal(processor(**text)["input_ids"], inputs["input_ids"])
+    remove_gaze(model)
+    with pytest.raises(ValueError, match="processor must be given for a composition with 2 context tokens"):
+        apply_gaze(model, Gaze(context=LearnedContext(num_tokens=2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "videos"), [*((name, False) for name in ALL), *((name, True) for name in WITH_VIDEO)]
+)
+def test_layouts_give_each_image_and_frame_its_own(name, videos):
+    """What the processor writes is what the layout of the architecture expects, tiles, crops and frames included."""
+    processor, config = emitting(name), config_of(name)
+    own = processor.tokenizer.convert_tokens_to_ids(CONTEXT)
+    config.gaze_context_ids = own
+    if videos:
+        given = {
+            "text": [f"{video_mark(name)} row"],
+            "videos": [[picture(n) for n in range(4)]],
+            "video_metadata": [STEPS],
+        }
+    else:
+        mark = image_mark(name)
+        given = {"text": [f"{mark} one {mark} row"], "images": [[picture(0, 24, 48), picture(1, 16, 16)]]}
+    inputs = processor(**given, return_tensors="pt")
+    layout = layout_of_prompt(config, inputs["input_ids"], None, given_media(config, inputs))
+    unit, kind = layout.tokens.unit[0, 0], layout.kind[0]
+    context = kind == Kind.CONTEXT
+    assert torch.equal(context, torch.isin(inputs["input_ids"][0], torch.tensor(own)))
+    for one in range(int(unit.max()) + 1):
+        seen = ((unit == one) & (kind == Kind.VISUAL)).nonzero().flatten()
+        after = ((unit == one) & context).nonzero().flatten()
+        assert len(seen) > 0
+        assert len(after) == 2
+        assert after.min() > seen.max()
+    assert int(unit.max()) + 1 == {True: 2 if name in QWEN else 4, False: 2}[videos]
+
+
+def config_of(name: str):
+    """A config whose images have as many tokens as the small processor writes."""
+    stock = make_stock(name)
+    number = stock.tokenizer.convert_tokens_to_ids
+    small = {"image_size": 16, "patch_size": 4}
+    if name in QWEN:
+        kind = {"Qwen2VLProcessor": Qwen2VLConfig, "Qwen2_5_VLProcessor": Qwen2_5_VLConfig}.get(
+            name, Qwen3VLConfig
+        )
+        return kind(image_token_id=stock.image_token_id, video_token_id=stock.video_token_id)
+    if name == "LlavaOnevisionProcessor":
+        pinpoints = stock.image_processor.image_grid_pinpoints
+        return LlavaOnevisionConfig(
+            vision_config={"model_type": "siglip_vision_model", **small}, image_grid_pinpoints=pinpoints,
+            image_token_index=number("<image>"), video_token_index=number("<video>"),
+        )  # fmt: skip
+    if name == "InternVLProcessor":
+        vision = {"image_size": [16, 16], "patch_size": [4, 4]}
+        return InternVLConfig(
+            vision_config=vision, image_token_id=number("<IMG_CONTEXT>"), downsample_ratio=0.5
+        )
+    if name == "Gemma3Processor":
+        return Gemma3Config(vision_config=small, mm_tokens_per_image=4, image_token_index=number("<soft>"))
+    return Idefics3Config(vision_config=small, scale_factor=2, image_token_id=number("<image>"))
 
 
 def test_auto_processor_opens_what_needs_no_stand_in(tmp_path):
