@@ -39,6 +39,8 @@ class Lora:
     def insert(self, decoder: nn.Module) -> None:
         """Puts adapters that change nothing yet into a decoder, in place; the weights that they adapt are frozen.
 
+        They are fp32 whatever the decoder is: small steps would be lost in half precision.
+
         Raises:
             ValueError: The decoder has none of `targets`.
         """
@@ -58,6 +60,8 @@ class Lora:
             r=self.rank, lora_alpha=alpha, target_modules=list(self.targets), lora_dropout=0.0
         )
         peft.inject_adapter_in_model(config, decoder, adapter_name=_ADAPTER)
+        for module in lora_modules(decoder):
+            module.float()
 
 
 def lora_modules(decoder: nn.Module) -> list[nn.Module]:

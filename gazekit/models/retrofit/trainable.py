@@ -24,8 +24,8 @@ class ContextRows(nn.Module):
     """The embeddings of context tokens as parameters of their own, in place of rows of a frozen embedding.
 
     A frozen embedding has one tensor for its whole vocabulary: training some of its rows would give all of them
-    gradients and optimizer states, and an output layer tied to it too. These rows stand in for its own wherever their
-    ids are looked up, until `fold` writes them back.
+    gradients and optimizer states, and an output layer tied to it too. These rows, in fp32 whatever the model is,
+    stand in for its own wherever their ids are looked up, until `fold` writes them back.
 
     Args:
         embedding: The model's input embedding.

@@ -76,6 +76,13 @@ def test_a_token_that_the_template_writes_is_not_put_before_it_again():
     assert (sample["input_ids"] == stock.tokenizer.bos_token_id).sum() == 1
 
 
+def test_a_tokenizer_that_cannot_tell_where_tokens_lie_is_refused(monkeypatch):
+    stock = make_stock("Qwen2VLProcessor")
+    monkeypatch.setattr(type(stock.tokenizer), "is_fast", False)
+    with pytest.raises(ValueError, match="must have a tokenizer that tells where its tokens lie"):
+        Conversations(stock)
+
+
 def test_what_cannot_be_learned_from_is_named():
     stock = make_stock("Qwen2VLProcessor")
     processor = Conversations(stock)

@@ -178,6 +178,19 @@ def test_adapters_change_nothing_at_first_and_are_merged():
     torch.testing.assert_close(TrainableRetrofit(model)(**batch).loss, trained)
 
 
+def test_what_is_trained_of_a_half_precision_model_is_not():
+    pytest.importorskip("peft")
+    model, processor = make_qwen()
+    model = apply_gaze(model.to(torch.bfloat16), GAZE, processor)
+    trainable = TrainableRetrofit(model, Lora(rank=2))
+    talk = Conversations(processor)
+    trainable(**talk.collate([talk.encode_conversation(asked("one"), [picture()])])).loss.backward()
+    for part in (trainable.context, trainable.lora):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
+        assert all(parameter.grad is not None for parameter in part.parameters())
+    assert {parameter.dtype for parameter in trainable.fold().parameters()} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
