@@ -10,6 +10,7 @@ from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter, apply_gaze
 from gazekit.models.retrofit import ContextRows, Conversations, Lora, TrainableRetrofit, context_rows
 from gazekit.training import CambrianModule, Stage
 from gazekit.training.groups import parts_of
+from tests.models.retrofit.cases import CASES
 from tests.models.retrofit.qwen_small import make_qwen
 from tests.models.retrofit.stock import picture
 from tests.models.retrofit.test_conversations import asked
@@ -84,6 +85,15 @@ def test_every_parameter_is_in_one_part():
     assert sum(sizes.values()) == sum(p.numel() for p in everything)
     assert sizes["context"] == 2 * 32
     assert sizes["lora"] == 2 * 2 * (32 + 32 + 32 + 16)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_architecture_has_its_parts(name):
+    model = CASES[name].build()
+    found = parts_of(TrainableRetrofit(model), stage(projector=1e-2))
+    assert [part.name for part in found] == ["language", "tower", "projector"]
+    assert all(part.size > 0 for part in found)
+    assert sum(part.size for part in found) == sum(p.numel() for p in model.parameters())
 
 
 def test_rows_stand_in_for_the_embedding_and_go_back():
