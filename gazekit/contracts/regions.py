@@ -145,9 +145,8 @@ class Rows:
         Anything for a row that a sample lacks.
         """
         wide = torch.promote_types(query.dtype, torch.float32)
-        batch, heads, length, dim = query.shape
         if not self.blocks:
-            index = self.query.clamp_min(0)[:, None, :, None].expand(-1, heads, -1, dim)
+            index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             return query.gather(2, index).to(wide)
         member = self.of[:, None, :] == torch.arange(self.count, device=query.device)[:, None]
         share = member.to(wide) / member.sum(-1, keepdim=True).clamp_min(1)

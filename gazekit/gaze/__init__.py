@@ -1,12 +1,15 @@
 """The loop (level 2): partition, pool, route, attend; what transformers calls; the trace of what was looked at."""
 
-from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register
+from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register, uninstall
 from gazekit.gaze.cache import GazeCache, GazeCacheLayer, prepare_cache
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Eviction, ForwardPass
+from gazekit.gaze.memory import LayerMemory
+from gazekit.gaze.parts import holders, rebind
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace", "Glance", "begin_pass",
-    "compositions", "evicting", "install", "prepare_cache", "register", "watch",
+    "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace", "Glance", "LayerMemory",
+    "begin_pass", "compositions", "evicting", "holders", "install", "prepare_cache", "rebind", "register",
+    "uninstall", "watch",
 ]  # fmt: skip
