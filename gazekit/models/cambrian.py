@@ -151,11 +151,12 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             "compressor": [self.compressor],
             "projector": [self.projector],
             "context": [] if self.context is None else [self.context],
-            "gaze": holders(self.language_model),
             "language": [self.language_model, self.lm_head],
+            "gaze": holders(self.language_model),
         }
         owner: dict[nn.Parameter, str] = {}
-        for name, group in modules.items():
+        # From behind: learned parts of gaze lie within the language model.
+        for name, group in reversed(modules.items()):
             for module in group:
                 owner |= {p: name for p in module.parameters() if p not in owner}
         return {name: [p for p, its in owner.items() if its == name] for name in modules}

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from gazekit.contracts import Described, Look, Regions, Rows, Summary
+from gazekit.contracts import Described, Look, Regions, Rows, Sizes, Summary
 from gazekit.pool import MeanPooler
 
 
@@ -48,3 +49,25 @@ class KeyValuePooler:
 
     def entries(self, described: Described) -> Summary:
         return Summary(key=described.tensors["mean"], value=described.tensors["value"])
+
+
+class LearnedPooler(nn.Module):
+    """Mean keys, mapped; a gate that begins at one."""
+
+    def __init__(self, *, width: int = 4) -> None:
+        super().__init__()
+        self.width = width
+
+    def bind(self, sizes: Sizes) -> None:
+        self.down = nn.Linear(sizes.head_dim, self.width, bias=False)
+        self.gate = nn.Parameter(torch.ones(sizes.num_heads))
+        self.register_buffer("table", torch.arange(sizes.num_layers), persistent=False)
+
+    def describe(self, look: Look, regions: Regions) -> Described:
+        mean = MeanPooler().describe(look, regions).tensors["mean"].to(self.down.weight.dtype)
+        return Described({"down": self.down(mean).float()})
+
+    def score(self, look: Look, rows: Rows, described: Described) -> torch.Tensor:
+        query = self.down(rows.mean(look.query).to(self.down.weight.dtype)).float()
+        down = described.tensors["down"].repeat_interleave(look.group, dim=1)
+        return (query @ down.transpose(2, 3)) * self.gate.float()[:, None, None]
