@@ -152,6 +152,7 @@ class View:
         num_kv_heads: Key and value heads.
         earlier: Selections of earlier layers of this forward for the same rows, by layer.
         keys: What each key of the look is that goes with this view, and which region owns it; for losses.
+        query: What each query of the look is, likewise.
     """
 
     layout: TokenLayout
@@ -165,3 +166,4 @@ class View:
     num_kv_heads: int
     earlier: Mapping[int, Selection]
     keys: Tokens | None = None
+    query: Tokens | None = None

@@ -69,7 +69,9 @@ def route(
             if described is not None and gaze.pool is not None:
                 scores = gaze.pool.score(asking, view.rows, described)
             if learns and gaze.loss is not None:
-                losses.append(gaze.loss(scores, seen, replace(view, keys=entries.tokens)))
+                losses.append(
+                    gaze.loss(scores, seen, replace(view, keys=entries.tokens, query=division.tokens))
+                )
         if chooses and gaze.route is not None:
             with torch.no_grad():
                 selection = gaze.route(None if scores is None else scores.detach(), view)

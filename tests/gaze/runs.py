@@ -32,5 +32,7 @@ class Runs:
                 owner[b, place] = len(runs) - 1
             sizes.append(runs)
         most = max(map(len, sizes))
-        growing = torch.tensor([[n < self.size for n in runs] + [False] * (most - len(runs)) for runs in sizes])
+        growing = torch.tensor(
+            [[n < self.size for n in runs] + [False] * (most - len(runs)) for runs in sizes]
+        )
         return regions_from_owner(owner, layout, growing=growing.view(len(sizes), most).bool())

@@ -52,7 +52,9 @@ def test_the_mean_of_a_block_is_that_of_its_queries_also_in_chunks():
     rows = rows_of(lay.tokens, lay.kind == Kind.TEXT, Runs(size=2, kinds=TEXT)(lay).owner)
     query = torch.randn(2, 4, lay.length, 3)
     query[1, :, :4] = torch.nan
-    expected = torch.stack([query[0, :, [0, 1]].mean(1), query[0, :, [2, 7]].mean(1), query[0, :, [8, 9]].mean(1)], 1)
+    expected = torch.stack(
+        [query[0, :, [0, 1]].mean(1), query[0, :, [2, 7]].mean(1), query[0, :, [8, 9]].mean(1)], 1
+    )
     torch.testing.assert_close(rows.mean(query)[0, :, :3], expected)
     torch.testing.assert_close(rows.mean(query)[1, :, 0], query[1, :, [4, 9]].mean(1))
     torch.testing.assert_close(rows.narrow(1, 3).mean(query)[0], expected[:, 1:3])
@@ -99,4 +101,6 @@ def test_pieces_that_end_with_blocks_equal_one_forward_and_decoding_routes_alone
     again = GazeCache(3)
     runner.forward(lay, embeddings, cache=again)
     queries = Runner(runner.model, Gaze(partition=GRID, route=TopKRouter(k=1)))
-    torch.testing.assert_close(queries.forward(lay, token, start=30, cache=again), decoded, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        queries.forward(lay, token, start=30, cache=again), decoded, atol=1e-5, rtol=1e-5
+    )
