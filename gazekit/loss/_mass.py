@@ -47,6 +47,8 @@ def attention_mass(look: Look, view: View, pool: Pool = "sum") -> Float[Tensor, 
 
 def _asked(view: View) -> Int[Tensor, "batch asked"]:
     """The queries of these rows, ascending, -1 = padding."""
+    if not view.rows.blocks:
+        return view.rows.query
     inside = view.rows.of >= 0
     most = int(inside.sum(1).max()) if inside.numel() else 0
     order = inside.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
