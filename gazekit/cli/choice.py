@@ -60,6 +60,7 @@ def choices(gaze: Gaze, layout: TokenLayout, sizes: Sizes, device: str = "cpu") 
 
 def _choice(name: str, entries: Entries, plan: Plan) -> Choice:
     found = refusals(entries, plan)
+    used: str | None
     if name == "auto":
         taken = choose("auto", entries, plan)
         used = next(each for each in found if not found[each] and choose(each, entries, plan) is taken)

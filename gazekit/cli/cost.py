@@ -38,6 +38,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: Words contradict each other, or one is missing.
     """
+    loose = [word for word in (arguments.recipe, *arguments.overrides) if word and "=" in word]
+    if loose and arguments.recipe in (None, loose[0]):
+        raise ValueError(
+            f"{loose[0]} changes a recipe, and none is named, as in gazekit cost tiny gaze.route.k=4"
+        )
     subject = _from_recipe(arguments) if arguments.recipe else _from_numbers(arguments)
     num_context = 0 if subject.gazes[0].context is None else subject.gazes[0].context.num_tokens
     layout = prompt_layout(subject.clips, num_context=num_context, num_text=subject.num_text)
@@ -76,7 +81,9 @@ def _from_numbers(arguments: argparse.Namespace) -> Subject:
     from gazekit.route import TopKRouter
 
     if arguments.k is None:
-        raise ValueError("k must be given where no recipe is, as in --k 20; or name a recipe: gazekit cost tiny")
+        raise ValueError(
+            "k must be given where no recipe is, as in --k 20; or name a recipe: gazekit cost tiny"
+        )
     gaze = Gaze(
         partition=GridPartition(size=arguments.size or SIZE),
         route=TopKRouter(k=arguments.k),
@@ -100,7 +107,9 @@ def _from_recipe(arguments: argparse.Namespace) -> Subject:
         ("context", "gaze.context.num_tokens=4"),
     ):
         if getattr(arguments, name) is not None:
-            raise ValueError(f"--{name} cannot stand beside a recipe, which says it; write {override} instead")
+            raise ValueError(
+                f"--{name} cannot stand beside a recipe, which says it; write {override} instead"
+            )
     recipe = load(arguments.recipe, arguments.overrides)
     gazes = recipe.build("gaze")
     if gazes is None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gazekit.cli.choice import choices
 from gazekit.cli.cost import figures
 from gazekit.contracts.device import choose_device
 from gazekit.gaze import Gaze, cost
-from gazekit.models import Anatomy, CambrianConfig, anatomy_of
+from gazekit.models import Anatomy, CambrianConfig, anatomy_of, config_at
 from gazekit.recipe import Recipe, load
 from gazekit.recipe.library import SUFFIXES, find, names
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-HINT = "attention is dense: no gaze section was found. --gaze RECIPE shows what gaze would do, as in --gaze tiny"
+HINT = (
+    "attention is dense: no gaze section was found. --gaze RECIPE shows what gaze would do, as in --gaze tiny"
+)
 
 
 def inspect(
@@ -55,11 +54,11 @@ def inspect(
     if _is_recipe(target):
         recipe = load(target, () if given else overrides)
         trusted += recipe.imports
-        config: PreTrainedConfig = config_of(recipe)
+        config: Any = config_of(recipe)
     else:
         if overrides and given is None:
             raise ValueError(f"{overrides[0]} changes a recipe, and {target} is a model; add --gaze RECIPE")
-        config = _config_at(target)
+        config = _config_named(target)
     anatomy = anatomy_of(config, gaze=section, imports=tuple(trusted), image=image)
     return {"parameters": dict(anatomy.parameters), "gaze": _gaze(anatomy, choose_device(device))}
 
@@ -71,7 +70,9 @@ def config_of(recipe: Recipe) -> CambrianConfig:
         ValueError: The recipe has no model, or one that does not tell its config.
     """
     if recipe.model is None:
-        raise ValueError(f"model must be described in the recipe {recipe.name}; see recipes/tiny.yaml for one")
+        raise ValueError(
+            f"model must be described in the recipe {recipe.name}; see recipes/tiny.yaml for one"
+        )
     source = recipe.build("model")
     if not hasattr(source, "config"):
         raise ValueError(
@@ -86,21 +87,16 @@ def _is_recipe(target: str) -> bool:
     return Path(target).suffix in SUFFIXES or target in names()
 
 
-def _config_at(target: str) -> PreTrainedConfig:
-    """The config of a folder or a hub name."""
-    from transformers import AutoConfig
-
-    if Path(target).exists():
-        if not (Path(target) / "config.json").is_file():
-            raise FileNotFoundError(f"{target} is no saved model: it has no config.json")
-    elif target.count("/") != 1 or target.startswith((".", "/", "~")):
+def _config_named(target: str) -> Any:
+    """The config of a folder or a hub name; what is neither is probably a recipe that was misspelt."""
+    if not Path(target).exists() and (target.count("/") != 1 or target.startswith((".", "/", "~"))):
         try:
             find(target)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; nor is {target} the folder of a model or a name on the hub (owner/name)"
             ) from error
-    return AutoConfig.from_pretrained(target, trust_remote_code=False)
+    return config_at(target)
 
 
 def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
@@ -110,7 +106,9 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
     found = figures(cost(gazes or Gaze(), anatomy.layout, sizes))
     notes = [*anatomy.notes, *(() if gazes else (HINT,))]
     if len(gazes) > 1:
-        notes.append(f"{len(gazes)} compositions cycle over the layers; backends are those of one that routes")
+        notes.append(
+            f"{len(gazes)} compositions cycle over the layers; backends are those of one that routes"
+        )
     return {
         "layers": sizes.num_layers,
         "heads": sizes.num_heads,
@@ -123,7 +121,9 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
         "k": found.pop("chosen") if routing.route is not None else None,
         "attended_share": found.pop("share"),
         **found,
-        "backend": {call: asdict(choice) for call, choice in choices(routing, anatomy.layout, sizes, device).items()},
+        "backend": {
+            call: asdict(choice) for call, choice in choices(routing, anatomy.layout, sizes, device).items()
+        },
         "device": device,
         "notes": notes,
     }

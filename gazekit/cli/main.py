@@ -47,9 +47,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     _refuse_unknown_command(parser, argv)
     arguments, rest = parser.parse_known_args(argv)
     takes_overrides = hasattr(arguments, "overrides")
-    if rest and getattr(arguments, "recipe", "") is None and not rest[0].startswith("-") and "=" not in rest[0]:
-        # argparse gives an optional word nothing once an option stood before it.
-        arguments.recipe = rest.pop(0)
     for word in rest:
         if not takes_overrides or word.startswith("-") or "=" not in word:
             near = difflib.get_close_matches(word, _options(parser, arguments.command), n=1)

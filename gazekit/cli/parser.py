@@ -129,10 +129,13 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
         commands,
         "inspect",
         "say what a model is made of and what gaze does to it; no weights are read",
-        "examples:\n  gazekit inspect tiny --json\n  gazekit inspect my-vlm --gaze tiny gaze.route.k=8 --image 448x672\n",
+        "examples:\n  gazekit inspect tiny --json\n"
+        "  gazekit inspect my-vlm --gaze tiny gaze.route.k=8 --image 448x672\n",
     )
     inspect.add_argument(
-        "target", metavar="TARGET", help="a recipe, the folder of a model, or its name on the hub (owner/name)"
+        "target",
+        metavar="TARGET",
+        help="a recipe, the folder of a model, or its name on the hub (owner/name)",
     )
     inspect.add_argument("overrides", metavar="PATH=VALUE", nargs="*", help="changes to the recipe")
     inspect.add_argument("--gaze", metavar="RECIPE", help="take the gaze section of this recipe")
@@ -143,7 +146,11 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
         help="size of an image in pixels, for models that take any (default: the model's own, else 448x448)",
     )
     inspect.add_argument(
-        "--imports", nargs="+", default=[], metavar="MODULE", help="modules or .py files that the gaze may name"
+        "--imports",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules or .py files that the gaze may name",
     )
     _add_device(inspect)
     _add_json(inspect)
@@ -178,7 +185,11 @@ def _add_cost(commands: argparse._SubParsersAction) -> None:
     )
     cost.add_argument("--text", type=_count, default=0, metavar="N", help="text tokens in view (default: 0)")
     cost.add_argument(
-        "--value-bytes", type=_positive, default=2, metavar="N", help="bytes of each key's values (default: 2, bf16)"
+        "--value-bytes",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="bytes of each key's values (default: 2, bf16)",
     )
     cost.add_argument(
         "--descriptor-bytes",

@@ -12,17 +12,21 @@ _ASSUMED = (
     "independently"
 )
 
+_PREFIXES = ("", "k", "M", "G", "T")
+
 
 def print_cost(found: Mapping[str, Any]) -> None:
     """The figures of `gazekit cost`."""
     setting = found["setting"]
     shape, grid = setting["shape"], setting["grid"]
+    tokens = f"{grid[0]} x {grid[1]} visual and {setting['context_tokens']} context tokens"
+    looked = f"{_range(found['region_size'])} tokens, {_number(found['chosen'])} looked at"
     print_facts(
         "setting",
         {
-            "units": f"{setting['units']} of {grid[0]} x {grid[1]} visual and {setting['context_tokens']} context tokens",
+            "units": f"{setting['units']} of {tokens}",
             "text": f"{setting['text_tokens']} tokens",
-            "regions": f"{found['regions']} of {_range(found['region_size'])} tokens, {_number(found['chosen'])} looked at",
+            "regions": f"{found['regions']} of {looked}",
             "decoder": f"{shape['name'] or 'given'}: {shape['num_layers']} layers, {shape['num_heads']} heads, "
             f"{shape['num_kv_heads']} KV heads of {shape['head_dim']}",
             "assumed": _ASSUMED,
@@ -42,12 +46,12 @@ def print_anatomy(found: Mapping[str, Any]) -> None:
             "heads": f"{gaze['heads']} of {gaze['head_dim']}, {gaze['kv_heads']} KV heads: {gaze['group']} to each",
         },
     )
+    tokens = f"{gaze['dense']} visual and {gaze['context_tokens']} context tokens"
     routed = "none: dense" if gaze["k"] is None else f"{_number(gaze['k'])} of {gaze['regions']} regions"
     print_facts(
         "an image",
         {
-            "grid": f"{gaze['grid'][0]} x {gaze['grid'][1]}, {gaze['dense']} visual and {gaze['context_tokens']} context "
-            "tokens",
+            "grid": f"{gaze['grid'][0]} x {gaze['grid'][1]}, {tokens}",
             "region size": f"{_range(gaze['region_size'])} tokens" if gaze["regions"] else "not divided",
             "looked at": routed,
         },
@@ -106,10 +110,5 @@ def _bytes(value: float) -> str:
 
 def _scaled(value: float, unit: str) -> str:
     """With a decimal prefix: 1.37 GB."""
-    for prefix in ("", "k", "M", "G"):
-        if value < 1000:
-            break
-        value /= 1000
-    else:
-        prefix = "T"
-    return f"{value:.3g} {prefix}{unit}"
+    power = next((n for n in range(len(_PREFIXES) - 1) if value < 1000 ** (n + 1)), len(_PREFIXES) - 1)
+    return f"{value / 1000**power:.3g} {_PREFIXES[power]}{unit}"

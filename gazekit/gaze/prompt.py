@@ -30,9 +30,7 @@ def prompt_layout(clips: Sequence[Clip], *, num_context: int = 0, num_text: int 
         if len(clip) != 3 or min(clip) < 1:
             raise ValueError(f"clips must be (frames, rows, columns) of at least 1 each, got {clip!r}")
     if num_context < 0 or num_text < 0:
-        raise ValueError(
-            f"num_context and num_text must be at least 0, got {num_context} and {num_text}"
-        )
+        raise ValueError(f"num_context and num_text must be at least 0, got {num_context} and {num_text}")
     kinds, units, owners, places = [], [], [], []
     for number, (frames, rows, columns) in enumerate(clips):
         t, y, x = torch.meshgrid(

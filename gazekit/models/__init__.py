@@ -2,7 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from gazekit.models.anatomy import Anatomy, anatomy_of, sizes_of
+from gazekit.models.anatomy import Anatomy, anatomy_of, config_at, sizes_of
 from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
@@ -24,6 +24,6 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 __all__ = [
     "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
     "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm",
-    "VisionTower", "add_tokens", "anatomy_of", "extract", "generate", "layout_from_ids", "sizes_of", "splice",
-    "token_ids", "units_in",
+    "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids", "sizes_of",
+    "splice", "token_ids", "units_in",
 ]  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
 from gazekit.contracts import Sizes, TokenLayout
 from gazekit.gaze import Gaze, prompt_layout
@@ -70,6 +71,21 @@ def anatomy_of(
     if isinstance(config, CambrianConfig):
         return _cambrian(config, gaze, imports, image)
     return _vlm(config, gaze, imports, image)
+
+
+def config_at(model: str | Path) -> PreTrainedConfig:
+    """The config of a saved model, or of one on the hub; no code that comes with it is run.
+
+    Args:
+        model: A folder, or a name on the hub (owner/name).
+
+    Raises:
+        FileNotFoundError: The folder holds no model.
+        OSError: The hub has none of that name, or cannot be reached.
+    """
+    if Path(model).exists() and not (Path(model) / "config.json").is_file():
+        raise FileNotFoundError(f"{model} is no saved model: it has no config.json")
+    return AutoConfig.from_pretrained(model, trust_remote_code=False)
 
 
 def sizes_of(text: PreTrainedConfig) -> Sizes:
@@ -156,16 +172,23 @@ def _by_name(model: nn.Module) -> dict[str, int]:
     return {**parts, "total": sum(parts.values())}
 
 
-def _medium(
-    config: PreTrainedConfig, adapter: Adapter, image: Pixels | None
-) -> tuple[Medium, list[str]]:
-    """One image as the adapter lays it out, and what was assumed about it."""
+def _medium(config: PreTrainedConfig, adapter: Adapter, image: Pixels | None) -> tuple[Medium, list[str]]:
+    """One image as the adapter lays it out, and what was assumed about it.
+
+    A grid of patches is rounded as Qwen's processors round it; their limits on pixels are not applied.
+    """
     vision = config.vision_config
+    takes_any = not {"image_grid_thw", "image_sizes"}.isdisjoint(adapter.inputs)
+    if image is not None and not takes_any:
+        raise ValueError(
+            f"image cannot be {image[0]} x {image[1]}: the config of a model of type {config.model_type!r} fixes its "
+            "images' grid; leave it out"
+        )
     dynamic = "image_grid_thw" in adapter.inputs
     own = None if dynamic else getattr(vision, "image_size", None)
     size = image or (_DEFAULT if own is None else (own, own) if isinstance(own, int) else tuple(own))
     given, notes = {}, []
-    if image is None:
+    if image is None and takes_any:
         notes.append(f"an image of {size[0]} x {size[1]} pixels is assumed (--image HxW names another)")
     if dynamic:
         step = vision.patch_size * vision.spatial_merge_size
