@@ -85,8 +85,8 @@ def _rows(found: Mapping[str, Any], share: float) -> list[tuple[str, str, str, s
             for name, what in (
                 ("stored", "KV, all stored"),
                 ("resident", "KV, one selection resident"),
-                ("read_group", "KV read, heads of a group choose together"),
-                ("read_head", "KV read, each head chooses"),
+                ("read_group", "KV read, groups choose"),
+                ("read_head", "KV read, heads choose"),
             )
         ),
     ]
