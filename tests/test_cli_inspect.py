@@ -94,6 +94,7 @@ def test_a_recipe_of_gaze_alone_needs_a_shape_and_a_grid(run, tmp_path):
         ("cost tinny", "there is no recipe named tinny"),
         ("inspect tiny --image 448", "image must be heightxwidth in pixels, as in 448x448, got '448'"),
         ("inspect tiny --image 448x448", "this model resizes every image to 64 x 64 pixels; leave it out"),
+        ("inspect tiny gaze.backend=gathr --device cpu", "got 'gathr'; did you mean 'gather'?"),
         ("inspect tinny", "did you mean `tiny`?; nor is tinny the folder of a model or a name on the hub"),
         ("inspect /", "/ is no saved model: it has no config.json"),
     ],

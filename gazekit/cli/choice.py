@@ -60,6 +60,8 @@ def choices(gaze: Gaze, layout: TokenLayout, sizes: Sizes, device: str = "cpu") 
 
 def _choice(name: str, entries: Entries, plan: Plan) -> Choice:
     found = refusals(entries, plan)
+    if name not in ("auto", *found):
+        choose(name, entries, plan)  # raises, and names what there is
     used: str | None
     if name == "auto":
         taken = choose("auto", entries, plan)
