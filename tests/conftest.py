@@ -80,3 +80,21 @@ def _uninitialised_memory_stays_filled() -> Iterator[None]:
     """Undoes what a test, or a Trainer inside it, switched off."""
     yield
     _fill_uninitialised_memory()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs a command and gives its exit code, and what stood on stdout and stderr."""
+    from gazekit.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def typed(*words: object):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return typed

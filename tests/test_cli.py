@@ -9,28 +9,11 @@ import pytest
 from PIL import Image
 
 import gazekit
-from gazekit.cli import main
 from gazekit.cli.doctor import examine
 from gazekit.cli.output import print_error
 from gazekit.recipe import load, parse
 
 ROOT = Path(gazekit.__file__).parents[1]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs a command and gives its exit code, and what stood on stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def typed(*words: object):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return typed
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +38,7 @@ def picture(tmp_path_factory) -> Path:
 def test_help_names_every_command_and_what_it_is_for(run):
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("demo", "train", "generate", "evaluate", "check", "show", "doctor"):
+    for command in ("demo", "train", "generate", "evaluate", "check", "show", "inspect", "cost", "doctor"):
         assert f"\n    {command} " in out
         code, help_of, _ = run(command, "--help")
         assert code == 0
@@ -82,7 +65,7 @@ def test_the_version_is_said(run):
     [
         (
             ["chek", "tiny"],
-            "there is no command chek (there are demo, train, generate, evaluate, check, show, doctor)",
+            "there is no command chek (there are demo, train, generate, evaluate, check, show, inspect, cost, doctor)",
         ),
         (["chek", "tiny"], "did you mean check?"),
         (["train", "tiny", "--ot", "x"], "train does not take --ot; did you mean --out?"),

@@ -3,10 +3,14 @@
 from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register
 from gazekit.gaze.cache import GazeCache, GazeCacheLayer, prepare_cache
 from gazekit.gaze.composition import Gaze
+from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
 from gazekit.gaze.forward import Eviction, ForwardPass
+from gazekit.gaze.prompt import Clip, prompt_layout
+from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace", "Glance", "begin_pass",
-    "compositions", "evicting", "install", "prepare_cache", "register", "watch",
+    "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace",
+    "Glance", "KVBytes", "begin_pass", "compositions", "cost", "evicting", "install", "prepare_cache", "prompt_layout",
+    "register", "shape_of", "watch",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
+from gazekit.models.anatomy import Anatomy, anatomy_of, config_at, sizes_of
 from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
@@ -21,7 +22,8 @@ AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGener
 AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
-    "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
-    "add_tokens", "extract", "generate", "layout_from_ids", "splice", "token_ids", "units_in",
+    "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
+    "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm",
+    "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids", "sizes_of",
+    "splice", "token_ids", "units_in",
 ]  # fmt: skip
