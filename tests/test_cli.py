@@ -252,6 +252,13 @@ def test_a_dense_checkpoint_is_measured_dense_only(run, model, tmp_path):
     assert "has no gaze that routes, so it can only be measured with --systems dense" in err
 
 
+def test_doctor_builds_the_native_kernel(run, native_kernel):
+    code, out, _ = run("doctor", "--build")
+    assert code == 0
+    assert "native kernel: " in out
+    assert "decoding: yes, auto takes it" in " ".join(out.split())
+
+
 def test_doctor_says_what_is_here_and_why_the_rest_is_not(run):
     code, out, err = run("doctor")
     assert (code, err) == (0, "")

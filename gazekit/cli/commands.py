@@ -133,6 +133,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Prints what is here and what is not."""
     from gazekit.cli.doctor import examine
 
+    if arguments.build:
+        from gazekit.kernels import native
+
+        sys.stdout.write(f"native kernel: {native.build()}\n")
     for title, facts in examine().items():
         print_facts(title, facts)
     return 0

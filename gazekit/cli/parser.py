@@ -33,7 +33,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_inspect(commands)
     _add_cost(commands)
-    _add(commands, "doctor", "say what is installed, which devices and backends can be used, and why not")
+    doctor = _add(
+        commands, "doctor", "say what is installed, which devices and backends can be used, and why not"
+    )
+    doctor.add_argument(
+        "--build",
+        action="store_true",
+        help="build the native CPU kernel first (about a second, kept for later runs)",
+    )
     return parser
 
 
