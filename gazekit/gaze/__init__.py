@@ -3,13 +3,16 @@
 from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register, uninstall
 from gazekit.gaze.cache import GazeCache, GazeCacheLayer, prepare_cache
 from gazekit.gaze.composition import Gaze
+from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
 from gazekit.gaze.forward import Eviction, ForwardPass
 from gazekit.gaze.memory import LayerMemory
 from gazekit.gaze.parts import holders, rebind
+from gazekit.gaze.prompt import Clip, prompt_layout
+from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace", "Glance", "LayerMemory",
-    "begin_pass", "compositions", "evicting", "holders", "install", "prepare_cache", "rebind", "register",
-    "uninstall", "watch",
+    "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace",
+    "Glance", "KVBytes", "LayerMemory", "begin_pass", "compositions", "cost", "evicting", "holders", "install",
+    "prepare_cache", "prompt_layout", "rebind", "register", "shape_of", "uninstall", "watch",
 ]  # fmt: skip

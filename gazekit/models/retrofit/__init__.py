@@ -1,0 +1,5 @@
+"""Gaze in Hugging Face VLMs that people already have."""
+
+from gazekit.models.retrofit.media import Adapter, Media, Medium, grid, joined, layout_of_media, runs
+
+__all__ = ["Adapter", "Media", "Medium", "grid", "joined", "layout_of_media", "runs"]
