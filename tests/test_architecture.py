@@ -24,6 +24,8 @@ LEVELS = {
     "context": 1,
     "attend": 1,
     "store": 1,
+    "loss": 1,
+    "combine": 1,
     "gaze": 2,
     "reduce": 2,
     "evict": 2,

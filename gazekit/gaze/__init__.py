@@ -1,16 +1,18 @@
 """The loop (level 2): partition, pool, route, attend; what transformers calls; the trace of what was looked at."""
 
-from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register
+from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register, uninstall
 from gazekit.gaze.cache import GazeCache, GazeCacheLayer, prepare_cache
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
 from gazekit.gaze.forward import Eviction, ForwardPass
+from gazekit.gaze.memory import LayerMemory
+from gazekit.gaze.parts import holders, rebind
 from gazekit.gaze.prompt import Clip, prompt_layout
 from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
     "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace",
-    "Glance", "KVBytes", "begin_pass", "compositions", "cost", "evicting", "install", "prepare_cache", "prompt_layout",
-    "register", "shape_of", "watch",
+    "Glance", "KVBytes", "LayerMemory", "begin_pass", "compositions", "cost", "evicting", "holders", "install",
+    "prepare_cache", "prompt_layout", "rebind", "register", "shape_of", "uninstall", "watch",
 ]  # fmt: skip

@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
 from gazekit.contracts import Store
-from gazekit.gaze.forward import Divisions, LayerMemory
+from gazekit.gaze.forward import Divisions
+from gazekit.gaze.memory import LayerMemory
 from gazekit.store import ResidentStore
 
 

@@ -15,6 +15,7 @@ from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
 from gazekit.models.tower import VisionTower
+from gazekit.models.weights import StateSplit, load_parts, save_parts, split_state
 
 AutoConfig.register(CambrianConfig.model_type, CambrianConfig)
 AutoModel.register(CambrianConfig, CambrianForConditionalGeneration)
@@ -23,7 +24,7 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
     "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
-    "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm",
-    "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids", "sizes_of",
-    "splice", "token_ids", "units_in",
+    "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "StateSplit", "TokenizerSource",
+    "UnitForm", "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids",
+    "load_parts", "save_parts", "sizes_of", "splice", "split_state", "token_ids", "units_in",
 ]  # fmt: skip
