@@ -6,7 +6,7 @@ import torch
 
 from gazekit.contracts import Look, Sizes
 from gazekit.partition import GridPartition
-from gazekit.testing import Runs, divide
+from gazekit.testing import Runs, Scatter, divide
 from tests.scenes import layout, rows
 
 SIZES = Sizes(num_layers=1, num_heads=4, num_kv_heads=2, head_dim=6, hidden_dim=10)
@@ -43,9 +43,10 @@ def scored(pooler, look, regions, routed):
 
 
 def scenes():
-    """A division by cells and one by runs of all tokens, with looks and rows."""
+    """Divisions by cells, by runs of all tokens, and by chance, where a later region may end first; with rows."""
     prompt = layout(*SAMPLES)
-    for regions in (GridPartition(size=(1, 2, 2))(prompt), divide(prompt, Runs(length=4))):
+    chance = divide(prompt, Scatter(count=4, seed=0))
+    for regions in (GridPartition(size=(1, 2, 2))(prompt), divide(prompt, Runs(length=4)), chance):
         yield look_at(prompt), regions, rows(prompt, regions)
 
 

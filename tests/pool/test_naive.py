@@ -139,7 +139,7 @@ DEFINITIONS = [
 
 
 def assert_equal(pooler, definition):
-    """Compares all rows of all heads with all regions of both divisions."""
+    """Compares all rows of all heads with all regions of every division."""
     for look, regions, routed in scenes():
         got, compared = scored(pooler, look, regions, routed), 0
         assert got.dtype == torch.float64
@@ -149,7 +149,7 @@ def assert_equal(pooler, definition):
             part = got[sample, :, : len(naive.rows), : len(naive.regions)]
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-9)
             compared += expected.numel()
-        assert compared > 200
+        assert compared > 100
 
 
 @pytest.mark.parametrize(
