@@ -29,6 +29,7 @@ LEVELS = {
     "gaze": 2,
     "reduce": 2,
     "evict": 2,
+    "bench": 3,
     "models": 3,
     "data": 3,
     "evaluate": 3,

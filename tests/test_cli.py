@@ -38,7 +38,18 @@ def picture(tmp_path_factory) -> Path:
 def test_help_names_every_command_and_what_it_is_for(run):
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("demo", "train", "generate", "evaluate", "check", "show", "inspect", "cost", "doctor"):
+    for command in (
+        "demo",
+        "train",
+        "generate",
+        "evaluate",
+        "check",
+        "show",
+        "inspect",
+        "cost",
+        "bench",
+        "doctor",
+    ):
         assert f"\n    {command} " in out
         code, help_of, _ = run(command, "--help")
         assert code == 0
@@ -65,7 +76,7 @@ def test_the_version_is_said(run):
     [
         (
             ["chek", "tiny"],
-            "there is no command chek (there are demo, train, generate, evaluate, check, show, inspect, cost, doctor)",
+            "there is no command chek (there are demo, train, generate, evaluate, check, show, inspect, cost, bench, ",
         ),
         (["chek", "tiny"], "did you mean check?"),
         (["train", "tiny", "--ot", "x"], "train does not take --ot; did you mean --out?"),

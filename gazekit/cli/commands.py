@@ -142,6 +142,14 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    """Measures and prints how fast gaze is."""
+    from gazekit.cli.bench import decode
+
+    decode(arguments, _device(arguments))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "train": train,
@@ -151,6 +159,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "inspect": inspect,
     "cost": cost,
+    "bench": bench,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them."""
