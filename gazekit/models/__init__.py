@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
+from gazekit.models.anatomy import Anatomy, anatomy_of, config_at, sizes_of
 from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
@@ -14,6 +15,7 @@ from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
 from gazekit.models.tower import VisionTower
+from gazekit.models.weights import StateSplit, load_parts, save_parts, split_state
 
 AutoConfig.register(CambrianConfig.model_type, CambrianConfig)
 AutoModel.register(CambrianConfig, CambrianForConditionalGeneration)
@@ -21,7 +23,8 @@ AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGener
 AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
-    "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "TokenizerSource", "UnitForm", "VisionTower",
-    "add_tokens", "extract", "generate", "layout_from_ids", "splice", "token_ids", "units_in",
+    "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
+    "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "StateSplit",
+    "TokenizerSource", "UnitForm", "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids",
+    "load_parts", "save_parts", "sizes_of", "splice", "split_state", "token_ids", "units_in",
 ]  # fmt: skip

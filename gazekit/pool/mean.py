@@ -36,12 +36,9 @@ class MeanPooler:
         return Described({"mean": rearrange(mean, "batch region head dim -> batch head region dim")})
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
-        """`query . mean`, unscaled; heads of a group share their KV head's means."""
+        """`query . mean`, unscaled; heads of a group share their KV head's means, a block's queries have theirs too."""
         mean = described.tensors["mean"]
-        index = rows.query.clamp_min(0)[:, None, :, None].expand(
-            -1, look.query.shape[1], -1, look.query.shape[3]
-        )
-        query = look.query.gather(2, index).to(mean.dtype)
+        query = rows.mean(look.query).to(mean.dtype)
         grouped = rearrange(
             query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=look.group
         )

@@ -137,7 +137,9 @@ def rows_of(query: Tokens, kinds: frozenset[Kind], block: int = 1) -> Rows:
             of[b, queries] = row
             first = queries[0]
             fields[:, b, row] = torch.tensor([first, order[b][first], owner[b][first], document[b][first]])
-    return Rows(of=of, query=fields[0], first=fields[1], owner=fields[2], document=fields[3])
+    return Rows(
+        of=of, query=fields[0], first=fields[1], owner=fields[2], document=fields[3], blocks=block > 1
+    )
 
 
 @composite

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from torch import nn
 
+from gazekit.gaze import holders
 from gazekit.training.stage import PARTS, Stage, check_parts
 
 _ALIASES = {"language_model": "language", "lm_head": "language"}
@@ -37,6 +38,8 @@ class Part:
 def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
     """The parts of a model, in the order of its children; a child that is no standard part is one of its own name.
 
+    Learned parts of gaze are the part "gaze", the last one.
+
     Raises:
         ValueError: The stage names a part that the model does not have, or trains none that it has.
     """
@@ -46,14 +49,21 @@ def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
             children.setdefault(_ALIASES.get(name, name), []).append(child)
     loose = [name for name, _ in model.named_parameters(recurse=False)]
     assert not loose, f"parameters outside any part: {loose}"
+    apart = [module for module in holders(model) if next(module.parameters(), None) is not None]
+    if apart:
+        children["gaze"] = apart
     check_parts(stage.learning_rates, children)
     if not any(part in stage.rates for part in children):
         raise ValueError(
             f"learning_rates trains only {', '.join(stage.rates)}, which this model does without; "
             f"name one of {', '.join(children)}"
         )
-    seen: set[nn.Parameter] = set()
-    return [_part(name, modules, stage, seen) for name, modules in children.items()]
+    within = {parameter for module in apart for parameter in module.parameters()}
+    seen = set(within)
+    # Last, so that what is said of it holds, though it lies within the language model.
+    return [
+        _part(name, modules, stage, set() if modules is apart else seen) for name, modules in children.items()
+    ]
 
 
 def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parameter]) -> Part:

@@ -88,9 +88,8 @@ class CambrianModule(LightningModule):
         """Training mode for trained parts; frozen ones stay in eval mode."""
         super().train(mode)
         for part in self.parts:
-            if part.rate is None:
-                for module in part.modules:
-                    module.eval()
+            for module in part.modules:
+                module.train(mode and part.rate is not None)
         return self
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gazekit.attend import GatherBackend, MaskedBackend, ReferenceBackend
+from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend
 from gazekit.context import LearnedContext
 from gazekit.partition import GridPartition
 from gazekit.pool import MeanPooler
@@ -15,12 +15,13 @@ from gazekit.testing import laws
 
 @dataclass(frozen=True)
 class Case:
-    """A part, its check, options of the check, and the laws omitted with their reasons."""
+    """A part, its check, options of the check, the laws omitted with their reasons, and a fixture that it needs."""
 
     part: object
     check: Callable[..., None]
     options: Mapping[str, object] = field(default_factory=dict)
     omit: Mapping[str, str] = field(default_factory=dict)
+    needs: str | None = None
 
     def run(self) -> None:
         self.check(self.part, omit=self.omit, **self.options)
@@ -34,6 +35,15 @@ STANDING = {
     "starts dense": "it stands at the target from the start",
     "ends at the target": "it stands where it was set, which need not be the target",
 }
+FORWARD_ONLY = dict.fromkeys(
+    (
+        "gradients equal the rules",
+        "unseen entries get no gradient",
+        "nothing seen gives zeros",
+        "gradcheck",
+    ),
+    "it decodes, nothing is trained through it, and it refuses where gradients are asked for",
+)
 
 CASES = [
     Case(GridPartition(size=(1, 1, 1)), laws.check_grid),
@@ -55,5 +65,12 @@ CASES = [
     Case(MaskedBackend(), laws.check_backend),
     Case(MaskedBackend(chunk_bytes=200), laws.check_backend),
     Case(GatherBackend(), laws.check_backend, options={"decoding": True}),
+    Case(
+        NativeBackend(),
+        laws.check_backend,
+        options={"decoding": True},
+        omit=FORWARD_ONLY,
+        needs="native_kernel",
+    ),
     Case(ResidentStore, laws.check_store),
 ]
