@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gazekit.models import CambrianConfig as CambrianConfig
     from gazekit.models import CambrianForConditionalGeneration as CambrianForConditionalGeneration
     from gazekit.models import CambrianProcessor as CambrianProcessor
+    from gazekit.models.retrofit import apply_gaze as apply_gaze
+    from gazekit.models.retrofit import remove_gaze as remove_gaze
     from gazekit.partition import GridPartition as GridPartition
     from gazekit.pool import MeanPooler as MeanPooler
     from gazekit.route import TopKRouter as TopKRouter
@@ -38,6 +40,8 @@ _HOMES = {
     "MeanPooler": "gazekit.pool",
     "ProgressiveSchedule": "gazekit.schedule",
     "TopKRouter": "gazekit.route",
+    "apply_gaze": "gazekit.models.retrofit",
+    "remove_gaze": "gazekit.models.retrofit",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -56,6 +56,7 @@ DOORS = {
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
     "yaml": ("recipe/",),
+    "packaging": ("models/",),
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),
     "hypothesis": ("testing/",),

@@ -187,7 +187,7 @@ def _generate(
 
 def _evicted(model: nn.Module, batch: dict[str, Tensor], eviction: QuestionEviction) -> Any:
     """A cache of all but the prompts' last token, reduced to what the eviction keeps."""
-    cache = prepare_cache(None, model.config.get_text_config().num_hidden_layers)
+    cache = prepare_cache(None, model.config.get_text_config())
     length = batch["input_ids"].shape[1]
     layout = model.layout(batch["input_ids"], batch["attention_mask"], batch.get("clip_lengths"))
     head = {**batch, "input_ids": batch["input_ids"][:, : length - 1]}

@@ -1,7 +1,14 @@
 """The loop (level 2): partition, pool, route, attend; what transformers calls; the trace of what was looked at."""
 
-from gazekit.gaze.attention import begin_pass, compositions, evicting, install, register, uninstall
-from gazekit.gaze.cache import GazeCache, GazeCacheLayer, prepare_cache
+from gazekit.gaze.attention import NAME, begin_pass, compositions, evicting, install, register, uninstall
+from gazekit.gaze.cache import (
+    GazeCache,
+    GazeCacheLayer,
+    SequenceCache,
+    prepare_cache,
+    remember,
+    remembered,
+)
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
 from gazekit.gaze.forward import Eviction, ForwardPass
@@ -12,7 +19,8 @@ from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace",
-    "Glance", "KVBytes", "LayerMemory", "begin_pass", "compositions", "cost", "evicting", "holders", "install",
-    "prepare_cache", "prompt_layout", "rebind", "register", "shape_of", "uninstall", "watch",
+    "NAME", "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer",
+    "GazeTrace", "Glance", "KVBytes", "LayerMemory", "SequenceCache", "begin_pass", "compositions", "cost", "evicting",
+    "holders", "install", "prepare_cache", "prompt_layout", "rebind", "register", "remember", "remembered", "shape_of",
+    "uninstall", "watch",
 ]  # fmt: skip

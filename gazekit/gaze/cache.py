@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache as once
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
-from gazekit.contracts import Store
+from gazekit.contracts import Store, TokenLayout
 from gazekit.gaze.forward import Divisions
 from gazekit.gaze.memory import LayerMemory
 from gazekit.store import ResidentStore
+
+_log = logging.getLogger(__name__)
 
 
 class GazeCacheLayer(CacheLayerMixin):
@@ -71,7 +76,7 @@ class GazeCacheLayer(CacheLayerMixin):
     def reset(self) -> None:
         """Forgets everything."""
         self.memory = LayerMemory(self._make_store())
-        self.divisions.clear()
+        self._forget_prompt()
         self.is_initialized = False
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
@@ -113,7 +118,12 @@ class GazeCacheLayer(CacheLayerMixin):
             entries = self.memory.store.entries()
             samples = torch.arange(entries.key.shape[0], device=entries.key.device)
             self.memory.reorder(choose(samples))
-            self.divisions.clear()
+            self._forget_prompt()
+
+    def _forget_prompt(self) -> None:
+        """What is known of the prompts, sample by sample, is true no longer."""
+        self.divisions.clear()
+        self.__dict__.pop("gaze_layout", None)
 
 
 class GazeCache(Cache):
@@ -128,19 +138,61 @@ class GazeCache(Cache):
         super().__init__(layers=_layers(num_layers, make_store))
 
 
-def prepare_cache(past_key_values: Cache | None, num_layers: int) -> Cache:
-    """The cache to use: a gaze cache in place of none; an empty dynamic one gets our layers, in place.
+class SequenceCache(DynamicCache):
+    """Keys and values in the order of the sequence, for what takes tokens back: `crop` works, and every step reads all.
 
-    Any other cache stays as it is and keeps keys and values in sequence order: attention is the same then, only
-    decoding reads everything.
+    A type of its own, so that `prepare_cache` leaves it as it is. The prompt may be declared before anything is in it
+    (`remember`), where its layout cannot be handed to every forward.
     """
-    if past_key_values is None:
-        return GazeCache(num_layers)
-    empty = type(past_key_values) is DynamicCache and past_key_values.get_seq_length() == 0
-    if empty and all(type(layer) is DynamicLayer for layer in past_key_values.layers):
-        past_key_values.layers = _layers(num_layers, ResidentStore)
-        past_key_values.layer_class_to_replicate = None
-    return past_key_values
+
+
+def prepare_cache(past_key_values: Cache | None, config: PreTrainedConfig) -> Cache:
+    """The cache to use: an empty dynamic one, or none, gets our layers; any other stays as it is.
+
+    A layer with a sliding window keeps transformers' own. What stays as it is keeps keys and values in sequence order:
+    attention is the same then, only decoding reads everything; that is said once for each type of cache.
+
+    Args:
+        past_key_values: What the model was called with.
+        config: The decoder's, which tells what kind each layer is of.
+    """
+    cache = DynamicCache(config=config) if past_key_values is None else past_key_values
+    if any(isinstance(layer, GazeCacheLayer) for layer in cache.layers):
+        return cache
+    layers = cache.layers or DynamicCache(config=config).layers
+    ours = type(cache) is DynamicCache and not cache.offloading and cache.get_seq_length() == 0
+    if ours and any(type(layer) is DynamicLayer for layer in layers):
+        divisions = Divisions()
+        cache.layers = [
+            GazeCacheLayer(ResidentStore, divisions) if type(layer) is DynamicLayer else layer
+            for layer in layers
+        ]
+        cache.layer_class_to_replicate = None
+    else:
+        _say_slower(type(cache).__name__ + (" with offloading" if cache.offloading else ""))
+    return cache
+
+
+def remember(cache: Cache, layout: TokenLayout) -> None:
+    """Keeps the layout of what a cache holds, for a later turn that declares its own tokens only."""
+    holders = [layer for layer in cache.layers if isinstance(layer, GazeCacheLayer)] or [cache]
+    holders[0].__dict__["gaze_layout"] = layout
+
+
+def remembered(cache: Cache) -> TokenLayout | None:
+    """The layout that a cache was filled under; None = not known (it never was, or samples were moved since)."""
+    holders = [layer for layer in cache.layers if isinstance(layer, GazeCacheLayer)] or [cache]
+    return holders[0].__dict__.get("gaze_layout")
+
+
+@once
+def _say_slower(name: str) -> None:
+    """Says once for each kind of cache what it costs."""
+    _log.warning(
+        "a %s keeps keys and values in sequence order: attention is the same, but each step reads all of them; leave "
+        "the cache to generate(), without guessing ahead, so that steps read only what was chosen",
+        name,
+    )
 
 
 def _layers(num_layers: int, make_store: Callable[[], Store]) -> list[CacheLayerMixin]:

@@ -259,8 +259,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 attention_mask = tokens.valid[:, 0, :stop]
         if self.gazes:
             assert declared is not None, "_layout_of refuses a gaze model without a layout"
-            layers = len(self.language_model.layers)
-            past_key_values = prepare_cache(past_key_values, layers) if use_cache else None
+            config = self.language_model.config
+            past_key_values = prepare_cache(past_key_values, config) if use_cache else None
             kwargs["gaze_pass"] = begin_pass(
                 self.language_model,
                 declared,

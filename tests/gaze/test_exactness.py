@@ -202,7 +202,7 @@ def test_a_list_of_compositions_cycles_over_the_layers():
 def test_the_gather_backend_decodes():
     lay = layout(*PROMPTS["one image"][1])
     runner = Runner(decoder("qwen3"), gaze((1, 2, 2), 2, backend="auto"))
-    cache = prepare_cache(DynamicCache(), 3)
+    cache = prepare_cache(DynamicCache(), runner.model.config)
     runner.forward(lay, prompt(lay), cache=cache)
     latest = runner.model.get_input_embeddings()(torch.tensor([[5]]))
     step = begin_pass(runner.model, lay, lay.length, lay.length + 1, past_key_values=cache)

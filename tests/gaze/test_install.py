@@ -87,7 +87,7 @@ def test_a_gaze_cache_in_another_model_is_refused(runner, lay):
 def test_a_static_cache_gives_the_same(runner, lay):
     embeddings = prompt(lay)
     static = StaticCache(config=runner.model.config, max_cache_len=lay.length + 4)
-    assert prepare_cache(static, 3) is static
+    assert prepare_cache(static, runner.model.config) is static
     whole = runner.forward(lay, embeddings)
     torch.testing.assert_close(runner.forward(lay, embeddings, cache=static), whole, atol=1e-5, rtol=1e-5)
     ours = GazeCache(3)

@@ -122,7 +122,7 @@ class Runner:
 
     def greedy(self, lay, embeddings, steps, cache="gaze"):
         """Greedy tokens and each step's logits, decoding with a cache."""
-        kept = prepare_cache(None, SIZES["num_hidden_layers"]) if cache == "gaze" else DynamicCache()
+        kept = prepare_cache(None, self.model.config) if cache == "gaze" else DynamicCache()
         logits = [self.forward(lay, embeddings, cache=kept)[:, -1]]
         tokens = [logits[-1].argmax(-1)]
         for step in range(steps - 1):

@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoModelForImageTextToText
 from transformers.cache_utils import DynamicCache
 
 from gazekit.contracts import Kind
-from gazekit.gaze import Gaze, GazeCache, watch
+from gazekit.gaze import Gaze, GazeCacheLayer, watch
 from gazekit.models import CambrianForConditionalGeneration
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
@@ -494,7 +494,7 @@ def test_pixels_of_another_size_are_refused():
 def test_a_cache_needs_the_layout():
     model = make_model(gaze=gaze_section())
     out = model(torch.tensor([[9, *unit(), 10]]), pixel_values=pixels(1, 1), use_cache=True)
-    assert isinstance(out.past_key_values, GazeCache)
+    assert {type(layer) for layer in out.past_key_values.layers} == {GazeCacheLayer}
     with pytest.raises(ValueError, match="gaze_layout must be given where the ids are only a piece"):
         model(torch.tensor([[11]]), past_key_values=out.past_key_values)
 

@@ -1,0 +1,78 @@
+"""K = all is the stock model, for every architecture; decoding with few regions is the full forward."""
+
+import pytest
+import torch
+
+from gazekit import Gaze, GridPartition, TopKRouter
+from gazekit.gaze import watch
+from gazekit.models.retrofit import apply_gaze, remove_gaze
+from tests.models.retrofit.cases import CASES
+from tests.models.retrofit.tiny import SCENES, longer
+
+
+def gaze(case, k, frames=1):
+    return Gaze(partition=GridPartition(size=(frames, *case.size)), route=TopKRouter(k=k))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def model(request):
+    """One model for all tests of an architecture; each leaves it as it was."""
+    built = CASES[request.param].build()
+    built.case = CASES[request.param]
+    return built
+
+
+@pytest.fixture(params=SCENES)
+def inputs(request, model):
+    if request.param == "video" and not model.case.video:
+        pytest.skip("takes no videos")
+    return model.case.write(SCENES[request.param])
+
+
+def greedy(model, inputs, steps, **kwargs):
+    return model.generate(**inputs, max_new_tokens=steps, do_sample=False, **kwargs)
+
+
+@torch.no_grad()
+def test_all_regions_are_the_stock_model(model, inputs):
+    real = inputs["attention_mask"].bool()
+    beams = {"num_beams": 3, "num_return_sequences": 2}
+    logits, tokens, spread = (
+        model(**inputs).logits,
+        greedy(model, inputs, 32),
+        greedy(model, inputs, 6, **beams),
+    )
+    apply_gaze(model, gaze(model.case, 1000, frames=2))
+    try:
+        torch.testing.assert_close(model(**inputs).logits[real], logits[real], atol=1e-5, rtol=1e-5)
+        assert torch.equal(greedy(model, inputs, 32), tokens)
+        assert torch.equal(greedy(model, inputs, 6, **beams), spread)
+    finally:
+        remove_gaze(model)
+    assert torch.equal(model(**inputs).logits[real], logits[real])
+
+
+@torch.no_grad()
+def test_decoding_with_few_regions_is_the_full_forward(model, inputs):
+    apply_gaze(model, gaze(model.case, 2))
+    try:
+        made = greedy(model, inputs, 6, return_dict_in_generate=True, output_logits=True)
+        answer = made.sequences[:, inputs["input_ids"].shape[1] :]
+        whole = model(**longer(inputs, answer[:, :-1]), use_cache=False).logits[:, -6:]
+        torch.testing.assert_close(torch.stack(made.logits, 1), whole, atol=1e-5, rtol=1e-5)
+    finally:
+        remove_gaze(model)
+
+
+@torch.no_grad()
+def test_few_regions_are_not_all(model):
+    inputs = model.case.write(SCENES["two images"])
+    logits = model(**inputs).logits
+    apply_gaze(model, gaze(model.case, 1))
+    try:
+        with watch(model) as trace:
+            few = model(**inputs).logits
+    finally:
+        remove_gaze(model)
+    assert trace.regions.count > 3
+    assert (few - logits).abs().max() > 1e-2
