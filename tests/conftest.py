@@ -75,8 +75,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _kernels_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No kernel that was built on this machine before takes part, unless a test asks for `native_kernel`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAZEKIT_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.delenv("GAZEKIT_NATIVE", raising=False)
+        yield
+
+
+@pytest.fixture
+def native_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The C++ kernel, built once a session; gone again after the test."""
+    from gazekit.kernels import native
+
+    if (reason := native.unbuildable()) is not None:
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAZEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "built"))
+        native.build()
+        native.forget()
+        yield
+    native.forget()
+
+
 @pytest.fixture(autouse=True)
 def _uninitialised_memory_stays_filled() -> Iterator[None]:
     """Undoes what a test, or a Trainer inside it, switched off."""
     yield
     _fill_uninitialised_memory()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs a command and gives its exit code, and what stood on stdout and stderr."""
+    from gazekit.cli import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def typed(*words: object):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return typed

@@ -9,28 +9,11 @@ import pytest
 from PIL import Image
 
 import gazekit
-from gazekit.cli import main
 from gazekit.cli.doctor import examine
 from gazekit.cli.output import print_error
 from gazekit.recipe import load, parse
 
 ROOT = Path(gazekit.__file__).parents[1]
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs a command and gives its exit code, and what stood on stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def typed(*words: object):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stopped:
-            code = stopped.code
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return typed
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +38,18 @@ def picture(tmp_path_factory) -> Path:
 def test_help_names_every_command_and_what_it_is_for(run):
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("demo", "train", "generate", "evaluate", "check", "show", "doctor"):
+    for command in (
+        "demo",
+        "train",
+        "generate",
+        "evaluate",
+        "check",
+        "show",
+        "inspect",
+        "cost",
+        "bench",
+        "doctor",
+    ):
         assert f"\n    {command} " in out
         code, help_of, _ = run(command, "--help")
         assert code == 0
@@ -82,7 +76,7 @@ def test_the_version_is_said(run):
     [
         (
             ["chek", "tiny"],
-            "there is no command chek (there are demo, train, generate, evaluate, check, show, doctor)",
+            "there is no command chek (there are demo, train, generate, evaluate, check, show, inspect, cost, bench, ",
         ),
         (["chek", "tiny"], "did you mean check?"),
         (["train", "tiny", "--ot", "x"], "train does not take --ot; did you mean --out?"),
@@ -267,6 +261,13 @@ def test_a_dense_checkpoint_is_measured_dense_only(run, model, tmp_path):
     code, _, err = run("evaluate", dense, "--limit", 2, "--device", "cpu")
     assert code == 2
     assert "has no gaze that routes, so it can only be measured with --systems dense" in err
+
+
+def test_doctor_builds_the_native_kernel(run, native_kernel):
+    code, out, _ = run("doctor", "--build")
+    assert code == 0
+    assert "native kernel: " in out
+    assert "decoding: yes, auto takes it" in " ".join(out.split())
 
 
 def test_doctor_says_what_is_here_and_why_the_rest_is_not(run):

@@ -3,6 +3,7 @@
 from gazekit.attend.choose import choose, refusals
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
+from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
 
-__all__ = ["GatherBackend", "MaskedBackend", "ReferenceBackend", "choose", "refusals"]
+__all__ = ["GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "choose", "refusals"]

@@ -6,6 +6,7 @@ import difflib
 
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
+from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
 from gazekit.contracts import Backend, Entries, Plan
 
@@ -13,12 +14,13 @@ _BACKENDS: dict[str, Backend] = {
     "reference": ReferenceBackend(),
     "masked": MaskedBackend(),
     "gather": GatherBackend(),
+    "native": NativeBackend(),
 }
-_PREFERENCE = ("gather", "masked")
+_PREFERENCE = ("native", "gather", "masked")
 
 
 def choose(name: str, entries: Entries, plan: Plan) -> Backend:
-    """The backend of that name, or for "auto" the first that can: gather, else masked.
+    """The backend of that name, or for "auto" the first that can of native, gather, masked.
 
     Raises:
         ValueError: The name is unknown, or the backend of that name refuses the plan.

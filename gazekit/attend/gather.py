@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend._bias import bias_of
+from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
 from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
-from gazekit.contracts import Entries, Plan, complete_regions, in_view
+from gazekit.contracts import Entries, Plan, in_view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +39,7 @@ class GatherBackend:
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""
-        if plan.query.length != 1:
-            return f"it decodes one query per sample, and there are {plan.query.length}"
-        if not plan.routes:
-            return "nothing is routed, so every entry is looked at"
-        if entries.begin is None or entries.count is None or entries.free is None:
-            return "the entries do not say where each region begins and how long it is"
-        if bool(((plan.rows.of < 0) & plan.query.valid[:, 0]).any()):
-            return "a query does not route, so it looks at every entry"
-        if plan.keeps is not None and plan.keeps(plan.query, entries.tokens) is not None:
-            return "a rule keeps entries in view that the selection does not name"
-        rows, regions = plan.rows, plan.regions
-        declared = (rows.document[:, :, None] == regions.document[:, None]) & rows.valid[:, :, None]
-        if bool((declared & ~complete_regions(rows, regions)).any()):
-            return "a region is not complete yet, so its members lie apart"
-        return None
+        return refuses_decoding(entries, plan)
 
 
 def _looked_at(entries: Entries, plan: Plan) -> Int[Tensor, "batch kv_head index"]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gazekit.cli.output import print_facts, print_faults, print_figures
+from gazekit.cli.output import print_facts, print_faults, print_figures, print_json
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -100,12 +100,53 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def inspect(arguments: argparse.Namespace) -> int:
+    """Prints what a model is made of and what gaze does to it."""
+    _load_quietly()
+    from gazekit.cli.inspect import inspect as look_into
+    from gazekit.cli.tables import print_anatomy
+
+    found = look_into(
+        arguments.target,
+        gaze=arguments.gaze,
+        overrides=arguments.overrides,
+        image=arguments.image,
+        imports=arguments.imports,
+        device=arguments.device,
+    )
+    (print_json if arguments.json else print_anatomy)(found)
+    return 0
+
+
+def cost(arguments: argparse.Namespace) -> int:
+    """Prints what gaze costs each query."""
+    _load_quietly()
+    from gazekit.cli.cost import measure
+    from gazekit.cli.tables import print_cost
+
+    found = measure(arguments)
+    (print_json if arguments.json else print_cost)(found)
+    return 0
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """Prints what is here and what is not."""
     from gazekit.cli.doctor import examine
 
+    if arguments.build:
+        from gazekit.kernels import native
+
+        sys.stdout.write(f"native kernel: {native.build()}\n")
     for title, facts in examine().items():
         print_facts(title, facts)
+    return 0
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measures and prints how fast gaze is."""
+    from gazekit.cli.bench import decode
+
+    decode(arguments, _device(arguments))
     return 0
 
 
@@ -116,6 +157,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "check": check,
     "show": show,
+    "inspect": inspect,
+    "cost": cost,
+    "bench": bench,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,6 +92,24 @@ def print_figures(title: str, systems: Mapping[str, Mapping[str, float]]) -> Non
     for system, figures in systems.items():
         shown = [f"{figures[name]:.4g}" if name in figures else "" for name in columns]
         table.add_row(_literal(system), *shown)
+    Console(highlight=False).print(table)
+
+
+def print_json(found: object) -> None:
+    """JSON on stdout."""
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column names what its other columns, numbers on the right, are of."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place, name in enumerate(header):
+        table.add_column(_literal(name), justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(_literal, row))
     Console(highlight=False).print(table)
 
 

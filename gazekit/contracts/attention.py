@@ -79,7 +79,7 @@ def reachable(
     q, k = (lambda field: field[..., :, None].int()), (lambda field: field[..., None, :].int())
     bound = torch.zeros_like(query.kind)
     for kind in confined:
-        bound = bound.masked_fill(query.kind == kind, -1)
+        bound = bound.masked_fill(query.kind == int(kind), -1)
     asking, asked = query.document.masked_fill(~query.valid, -2), key.document.masked_fill(~key.valid, -3)
     # Differing bits of 32-bit integers, in place: a CPU is slower at comparisons and at finding new memory.
     differ = (q(query.unit) ^ k(key.unit)).bitwise_and_(q(bound)).bitwise_or_(q(asking) ^ k(asked))

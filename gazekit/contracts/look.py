@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gazekit.contracts.layout import TokenLayout
 from gazekit.contracts.regions import Regions, Rows
+from gazekit.contracts.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Sizes:
         num_kv_heads: Key and value heads.
         head_dim: Width of a head.
         hidden_dim: Width of the residual stream.
+        num_branches: Branches of the composition that the part stands in; 1 where it has none.
     """
 
     num_layers: int
@@ -30,6 +32,7 @@ class Sizes:
     num_kv_heads: int
     head_dim: int
     hidden_dim: int
+    num_branches: int = 1
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,13 @@ class Look:
         value: Values, aligned with `key`.
         layer: Index of the decoder layer.
         scale: Factor on the logits, usually `dim ** -0.5`.
-        hidden: The layer's input hidden states, for parts that learn from them; None where nobody asked.
-        cos: RoPE's cosines for the queries' positions; None where nobody asked.
+        hidden: Hidden states that the layer's attention was given, for parts that learn from them; None where the
+            look was made by hand without them.
+        cos: RoPE's cosines for the queries' positions; None where the model has no RoPE.
         sin: RoPE's sines, likewise.
+        features: What the pooler's own `features` made of each token when it arrived, aligned with `key`; None
+            where it has none.
+        tokens: What each query is; None where the look was made by hand without them.
     """
 
     query: Float[Tensor, "batch head query dim"]
@@ -55,6 +62,8 @@ class Look:
     hidden: Float[Tensor, "batch query width"] | None = None
     cos: Float[Tensor, "batch query rope"] | None = None
     sin: Float[Tensor, "batch query rope"] | None = None
+    features: Float[Tensor, "batch feature_head key feature"] | None = None
+    tokens: Tokens | None = None
 
     @property
     def group(self) -> int:
@@ -78,18 +87,46 @@ class Described:
         return next(iter(self.tensors.values())).shape[2]
 
     def where(self, fresh: Bool[Tensor, "batch region"], other: Described) -> Described:
-        """This one's regions where `fresh`, the other's elsewhere; the other may know fewer regions."""
+        """This one's regions where `fresh`, the other's elsewhere; what either is too short for is zero.
+
+        The result has this one's regions; axes behind them are as long as the longer one's.
+        """
         merged = {}
         for name, new in self.tensors.items():
-            old = torch.zeros_like(new)
             known = other.tensors[name]
-            old[:, :, : known.shape[2]] = known
-            merged[name] = torch.where(fresh.view(fresh.shape[0], 1, -1, *[1] * (new.ndim - 3)), new, old)
+            shape = (*new.shape[:3], *map(max, new.shape[3:], known.shape[3:]))
+            new, known = _fit(new, shape), _fit(known, shape)
+            merged[name] = torch.where(fresh.view(fresh.shape[0], 1, -1, *[1] * (new.ndim - 3)), new, known)
         return Described(merged)
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> Described:
         """The samples `sample`, as beam search permutes them."""
         return Described({name: tensor.index_select(0, sample) for name, tensor in self.tensors.items()})
+
+
+def _fit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor with zeros behind it, or without its end, in this shape."""
+    if tensor.shape == shape:
+        return tensor
+    common = tuple(slice(min(lengths)) for lengths in zip(tensor.shape, shape, strict=True))
+    table = tensor.new_zeros(shape)
+    table[common] = tensor[common]
+    return table
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Entries that stand for regions, in the softmax beside the tokens.
+
+    Attributes:
+        key: Stands where keys stand: after RoPE, heads not repeated.
+        value: Aligned with `key`.
+        region: The region that each entry ends with, -1 = no entry; None = one entry for each region, in order.
+    """
+
+    key: Float[Tensor, "batch kv_head entry dim"]
+    value: Float[Tensor, "batch kv_head entry value_dim"]
+    region: Int[Tensor, "batch entry"] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +168,8 @@ class View:
         num_heads: Query heads.
         num_kv_heads: Key and value heads.
         earlier: Selections of earlier layers of this forward for the same rows, by layer.
+        keys: What each key of the look is that goes with this view, and which region owns it; for losses.
+        query: What each query of the look is, likewise.
     """
 
     layout: TokenLayout
@@ -143,3 +182,5 @@ class View:
     num_heads: int
     num_kv_heads: int
     earlier: Mapping[int, Selection]
+    keys: Tokens | None = None
+    query: Tokens | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from gazekit.contracts.attention import Entries, Plan
 from gazekit.contracts.layout import TokenLayout
-from gazekit.contracts.look import Described, Look, Selection, View
+from gazekit.contracts.look import Described, Look, Selection, Sizes, Summary, View
 from gazekit.contracts.regions import Regions, Rows
 from gazekit.contracts.tokens import Kind, Tokens
 
@@ -44,6 +45,40 @@ class Pooler(Protocol):
 
 
 @runtime_checkable
+class Featuring(Protocol):
+    """What a pooler adds that keeps something of each token: from its hidden state, or its key before RoPE.
+
+    The caller keeps the features beside the keys, in the order of the sequence, and hands them to `describe` as
+    `look.features`, aligned with `look.key`.
+    """
+
+    def features(self, look: Look) -> Float[Tensor, "batch feature_head query feature"]:
+        """Features of the tokens of a forward; `look.key` and `look.hidden` are theirs and align with the queries.
+
+        Called once for each token, when it arrives. Features of padding are never read.
+        """
+
+
+@runtime_checkable
+class Summarizer(Protocol):
+    """What a pooler adds whose descriptors can stand in the softmax as entries of their own."""
+
+    def entries(self, described: Described) -> Summary:
+        """A key and a value for each region, or several; anything for a region that is not complete.
+
+        Every query sees the entries of regions that end before it or with it, in its own document.
+        """
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """What a part with weights, an `nn.Module`, adds: it gets its weights when it is put into a layer."""
+
+    def bind(self, sizes: Sizes) -> None:
+        """Makes the weights, drawn from torch's generator; each layer binds a copy of its own."""
+
+
+@runtime_checkable
 class Router(Protocol):
     """Which regions each row looks at."""
 
@@ -69,6 +104,38 @@ class Context(Protocol):
 
     def keeps(self, query: Tokens, key: Tokens) -> Bool[Tensor, "batch #head query key"] | None:
         """An elementwise rule on tokens: True = stays in view; None = no such rule."""
+
+
+@runtime_checkable
+class Combine(Protocol):
+    """Makes one answer of the answers of several branches, each of which attended by itself."""
+
+    def __call__(
+        self, look: Look, outs: Sequence[Float[Tensor, "batch head query value_dim"]]
+    ) -> Float[Tensor, "batch head query value_dim"]:
+        """The answer; `outs` stand in the order of the branches."""
+
+
+@runtime_checkable
+class RoutingLoss(Protocol):
+    """What scores or attention should be like, as a loss beside the model's own."""
+
+    @property
+    def weight(self) -> float:
+        """Factor on its gradient."""
+
+    @property
+    def detach(self) -> bool:
+        """True = the scores train the pooler's weights alone; False = queries, keys and hidden states too."""
+
+    def __call__(
+        self, scores: Float[Tensor, "batch head row region"] | None, look: Look, view: View
+    ) -> Float[Tensor, ""]:
+        """The loss summed over the rows of a chunk, and averaged over heads; the caller takes the mean of all rows.
+
+        `look.key` aligns with `view.keys`, which says what each key is and which region owns it. `scores` is None
+        without a pooler. Gradients that flow through `look` reach the model.
+        """
 
 
 @runtime_checkable

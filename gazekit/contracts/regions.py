@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.contracts.layout import TokenLayout
@@ -23,7 +23,8 @@ class Regions:
         owner: The region of each token of the layout, -1 = in none. Ids ascend with the order of first members.
         size: Members, in tokens.
         first: Lowest `order` of a member; far above every order for an empty slot.
-        last: Highest `order` of a member; far above every order for an empty slot.
+        last: Highest `order` of a member; far above every order for an empty slot, and for a region that may still
+            get members, so that it is complete for nobody.
         unit: Unit of the members, the first one's where a region spans several; -1 = none.
         document: Document of the members; -1 = empty slot.
         ordinal: Rank among the regions of its document, from 0.
@@ -49,8 +50,19 @@ class Regions:
         return replace(self, owner=owner)
 
 
-def regions_from_owner(owner: Int[Tensor, "batch token"], layout: TokenLayout) -> Regions:
+def regions_from_owner(
+    owner: Int[Tensor, "batch token"],
+    layout: TokenLayout,
+    growing: Bool[Tensor, "batch region"] | None = None,
+) -> Regions:
     """Derives every field of `Regions` from each token's region.
+
+    Args:
+        owner: The region of each token, -1 = in none; ids ascend with first members.
+        layout: What the tokens are.
+        growing: True = tokens that are not declared yet may join the region: a run of text that is not full, say.
+            Such a region is open to all that reach it until it is full, so that decoding equals one forward over the
+            whole. None = every region has all its members.
 
     Raises:
         ValueError: A region's members lie in different documents.
@@ -66,8 +78,9 @@ def regions_from_owner(owner: Int[Tensor, "batch token"], layout: TokenLayout) -
 
     size = reduce(torch.ones_like(owner), "sum", 0)
     empty = size == 0
+    unfinished = empty if growing is None else empty | growing
     first = reduce(tokens.order[:, 0], "amin", _FAR)
-    last = reduce(tokens.order[:, 0], "amax", -1).masked_fill(empty, _FAR)
+    last = reduce(tokens.order[:, 0], "amax", -1).masked_fill(unfinished, _FAR)
     document = reduce(tokens.document[:, 0], "amax", -1)
     if bool((reduce(tokens.document[:, 0], "amin", _FAR) != document)[~empty].any()):
         raise ValueError(
@@ -94,6 +107,7 @@ class Rows:
         first: `order` of the row's first query.
         owner: The region that the row's first query is itself a member of; -1 = none.
         document: The row's document; -1 = no such row.
+        blocks: True = a row may have several queries.
     """
 
     of: Int[Tensor, "batch query"]
@@ -101,6 +115,7 @@ class Rows:
     first: Int[Tensor, "batch row"]
     owner: Int[Tensor, "batch row"]
     document: Int[Tensor, "batch row"]
+    blocks: bool = False
 
     @property
     def count(self) -> int:
@@ -121,7 +136,23 @@ class Rows:
             first=self.first[:, start:stop],
             owner=self.owner[:, start:stop],
             document=self.document[:, start:stop],
+            blocks=self.blocks,
         )
+
+    def mean(self, query: Float[Tensor, "batch head query dim"]) -> Float[Tensor, "batch head row dim"]:
+        """The mean of each row's queries, fp32 or wider; of its one query where rows are no blocks.
+
+        Anything for a row that a sample lacks.
+        """
+        wide = torch.promote_types(query.dtype, torch.float32)
+        if not self.blocks:
+            index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
+            return query.gather(2, index).to(wide)
+        member = self.of[:, None, :] == torch.arange(self.count, device=query.device)[:, None]
+        share = member.to(wide) / member.sum(-1, keepdim=True).clamp_min(1)
+        masked = query.to(wide).masked_fill((self.of < 0)[:, None, :, None], 0.0)
+        with torch.autocast(query.device.type, enabled=False):
+            return share[:, None] @ masked
 
 
 def complete_regions(rows: Rows, regions: Regions) -> Bool[Tensor, "batch row region"]:

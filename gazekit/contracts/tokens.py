@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+# Written out, since torch.compile cannot follow dataclasses.fields of a class.
+_FIELDS = ("kind", "unit", "document", "order", "owner")
 
 
 class Kind(enum.IntEnum):
@@ -42,7 +45,7 @@ class Tokens:
     @property
     def valid(self) -> Bool[Tensor, "batch #kv_head token"]:
         """True = real, False = padding."""
-        return self.kind != Kind.PAD
+        return self.kind != int(Kind.PAD)
 
     @property
     def length(self) -> int:
@@ -55,14 +58,14 @@ class Tokens:
 
     def take(self, index: Int[Tensor, "batch #kv_head new"]) -> Tokens:
         """The tokens at `index`, per sample (and per KV head where `index` has that axis); -1 gives padding."""
-        blank = {"kind": Kind.PAD}
+        blank = {"kind": int(Kind.PAD)}
         taken = {}
-        for field in fields(self):
-            source = getattr(self, field.name)
+        for name in _FIELDS:
+            source = getattr(self, name)
             heads = max(source.shape[1], index.shape[1])
             source, where = source.expand(-1, heads, -1), index.expand(-1, heads, -1)
             value = source.gather(2, where.clamp_min(0))
-            taken[field.name] = value.masked_fill(where < 0, blank.get(field.name, -1))
+            taken[name] = value.masked_fill(where < 0, blank.get(name, -1))
         return Tokens(**taken)
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> Tokens:
@@ -78,14 +81,14 @@ class Tokens:
         return self._map(lambda field: field.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Tokens:
-        return Tokens(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+        return Tokens(**{name: function(getattr(self, name)) for name in _FIELDS})
 
 
 def concatenate(parts: list[Tokens]) -> Tokens:
     """Tokens one after another; head axes of 1 are expanded where another part has more."""
     heads = max(part.kind.shape[1] for part in parts)
     joined = {
-        field.name: torch.cat([getattr(part, field.name).expand(-1, heads, -1) for part in parts], dim=2)
-        for field in fields(Tokens)
+        name: torch.cat([getattr(part, name).expand(-1, heads, -1) for part in parts], dim=2)
+        for name in _FIELDS
     }
     return Tokens(**joined)

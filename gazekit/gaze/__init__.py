@@ -10,11 +10,17 @@ from gazekit.gaze.cache import (
     remembered,
 )
 from gazekit.gaze.composition import Gaze
+from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
 from gazekit.gaze.forward import Eviction, ForwardPass
+from gazekit.gaze.memory import LayerMemory
+from gazekit.gaze.parts import holders, rebind
+from gazekit.gaze.prompt import Clip, prompt_layout
+from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "NAME", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer", "GazeTrace", "Glance", "SequenceCache",
-    "begin_pass", "compositions", "evicting", "install", "prepare_cache", "register", "remember", "remembered",
+    "NAME", "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer",
+    "GazeTrace", "Glance", "KVBytes", "LayerMemory", "SequenceCache", "begin_pass", "compositions", "cost", "evicting",
+    "holders", "install", "prepare_cache", "prompt_layout", "rebind", "register", "remember", "remembered", "shape_of",
     "uninstall", "watch",
 ]  # fmt: skip

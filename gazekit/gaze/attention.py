@@ -16,8 +16,10 @@ from transformers.masking_utils import sdpa_mask
 from gazekit.contracts import Look, TokenLayout
 from gazekit.gaze.cache import GazeCacheLayer
 from gazekit.gaze.composition import Gaze
-from gazekit.gaze.forward import Divisions, Eviction, ForwardPass, LayerMemory
+from gazekit.gaze.forward import Divisions, Eviction, ForwardPass
 from gazekit.gaze.loop import look_once
+from gazekit.gaze.memory import LayerMemory
+from gazekit.gaze.parts import drop_parts, fit_parts
 
 NAME = "gaze"
 
@@ -51,6 +53,8 @@ def gaze_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     gaze_pass: ForwardPass | None = None,
+    gaze_hidden: Tensor | None = None,
+    gaze_rope: tuple[Tensor, Tensor] | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """The attention function registered under the name "gaze".
@@ -68,6 +72,8 @@ def gaze_attention(
         dropout: Must be 0.
         sliding_window: Window of a stock sliding layer, in tokens.
         gaze_pass: What this forward's layers share, from `begin_pass`.
+        gaze_hidden: `[batch query width]`, what `self_attn` was given; from the hook that `install` put there.
+        gaze_rope: Cosines and sines `[batch query rope]` of the queries' positions, likewise.
         **kwargs: What else transformers passes along; not used.
 
     Returns:
@@ -103,12 +109,34 @@ def gaze_attention(
         value=value,
         layer=cast(int, module.layer_idx),
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        hidden=gaze_hidden,
+        cos=None if gaze_rope is None else gaze_rope[0],
+        sin=None if gaze_rope is None else gaze_rope[1],
     )
     return look_once(look, cast(Gaze, module.gaze), gaze_pass).transpose(1, 2).contiguous(), None
 
 
+def _hand_on(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    """A pre-hook of `self_attn`: what its attention function does not get otherwise travels as arguments.
+
+    So nothing holds on to the tensors, and a checkpointed layer hands them on again when it is computed again.
+    """
+    if kwargs.get("gaze_pass") is None:
+        return None
+    hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+    more: dict[str, object] = {"gaze_hidden": hidden}
+    rope = kwargs.get("position_embeddings")
+    # Three axes of positions that the layer itself would still have to merge are nothing that parts could use.
+    if isinstance(rope, tuple) and rope[0].ndim == 3:
+        more["gaze_rope"] = tuple(field.expand(hidden.shape[0], -1, -1) for field in rope)
+    return args, {**kwargs, **more}
+
+
 def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     """Puts gaze into a stock decoder of transformers, through its attention interface.
+
+    Parts with weights get a copy in every layer, `self_attn.gaze_parts`; one that was there before, at the same place
+    with the same arguments, keeps its weights.
 
     Args:
         text_model: A decoder such as `Qwen3Model` or `Qwen3ForCausalLM`.
@@ -124,7 +152,11 @@ def install(text_model: nn.Module, gaze: Gaze | Sequence[Gaze]) -> None:
     register()
     text_model.set_attn_implementation(NAME)
     for attention in attentions:
-        setattr(attention, "gaze", compositions[cast(int, attention.layer_idx) % len(compositions)])  # noqa: B010
+        if "gaze_hook" not in attention.__dict__:
+            hook = attention.register_forward_pre_hook(_hand_on, with_kwargs=True)
+            attention.__dict__["gaze_hook"] = hook
+        one = fit_parts(attention, compositions[cast(int, attention.layer_idx) % len(compositions)])
+        setattr(attention, "gaze", one)  # noqa: B010
     text_model.__dict__.setdefault("gaze_trace", None)
     text_model.__dict__.setdefault("gaze_eviction", None)
 
@@ -133,6 +165,8 @@ def uninstall(text_model: nn.Module) -> None:
     """Gives a decoder its stock attention back; one without gaze stays as it is."""
     attentions = [one for one in _attentions(text_model) if hasattr(one, "gaze")]
     for attention in attentions:
+        attention.__dict__.pop("gaze_hook").remove()
+        drop_parts(attention)
         del attention.gaze
     if attentions:
         text_model.set_attn_implementation("sdpa")
@@ -176,7 +210,7 @@ def begin_pass(
     for index, layer in ours.items():
         layer.memory.awaiting = True
         memory[index] = layer.memory
-    return ForwardPass(
+    forward = ForwardPass(
         layout=layout.extended(stop),
         declared=layout.length,
         start=start,
@@ -187,6 +221,10 @@ def begin_pass(
         known=next(iter(ours.values())).divisions if ours else Divisions(),
         eviction=text_model.__dict__.get("gaze_eviction"),
     )
+    for gaze in compositions(text_model):
+        for one in gaze.looks:
+            forward.division(one)
+    return forward
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
 from gazekit.contracts import Store, TokenLayout
-from gazekit.gaze.forward import Divisions, LayerMemory
+from gazekit.gaze.forward import Divisions
+from gazekit.gaze.memory import LayerMemory
 from gazekit.store import ResidentStore
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gazekit.contracts import (
     Backend,
-    Described,
     Entries,
     Kind,
     Look,
@@ -20,12 +19,12 @@ from gazekit.contracts import (
     Regions,
     Rows,
     Selection,
-    Store,
     TokenLayout,
     Tokens,
     complete_regions,
 )
 from gazekit.gaze.composition import Gaze
+from gazekit.gaze.memory import LayerMemory
 from gazekit.gaze.trace import GazeTrace
 
 
@@ -35,27 +34,6 @@ class Eviction(Protocol):
 
     def decide(self, look: Look, entries: Entries, plan: Plan) -> Int[Tensor, "batch #kv_head entry"]:
         """Entries to keep, -1 = none; the others are dropped for good."""
-
-
-@dataclass
-class LayerMemory:
-    """What one layer keeps between forwards.
-
-    Attributes:
-        store: Its keys and values.
-        described: Descriptors of the regions that are complete so far, None = none yet.
-        awaiting: True between the start of a forward and this layer's turn in it.
-    """
-
-    store: Store
-    described: Described | None = None
-    awaiting: bool = False
-
-    def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
-        """Permutes, repeats or drops samples."""
-        self.store.reorder(sample)
-        if self.described is not None:
-            self.described = self.described.reorder(sample)
 
 
 class Divisions(dict[Partitioner, tuple[int, Regions]]):
@@ -83,13 +61,13 @@ class Division:
     tokens: Tokens
     rows: Rows
     complete: Bool[Tensor, "batch row region"]
-    routing: Int[Tensor, "batch row"]
+    routing: Int[Tensor, "batch routing"]
     dense: Int[Tensor, "batch other"]
     completed: Bool[Tensor, "batch region"] | None
 
     @property
     def all_route(self) -> bool:
-        """True = every query is a row of its own, in order."""
+        """True = every query routes."""
         return self.dense.shape[1] == 0 and self.routing.shape[1] == self.tokens.length
 
 
@@ -107,7 +85,7 @@ class ForwardPass:
         trace: Records what was looked at; None = nobody watches.
         known: Divisions that an earlier forward made.
         eviction: Drops entries of each layer after this forward; None = nothing is dropped.
-        selections: What the layers so far have selected.
+        selections: What the layers so far have selected, by branch and layer.
         backends: The backends chosen in this forward, by use.
     """
 
@@ -120,7 +98,7 @@ class ForwardPass:
     trace: GazeTrace | None
     known: Divisions
     eviction: Eviction | None = None
-    selections: dict[int, Selection] = field(default_factory=dict)
+    selections: dict[tuple[int, int], Selection] = field(default_factory=dict)
     backends: dict[object, Backend] = field(default_factory=dict)
     divisions: dict[object, Division] = field(default_factory=dict)
 
@@ -130,7 +108,7 @@ class ForwardPass:
 
     def division(self, gaze: Gaze) -> Division:
         """Regions and rows for a composition, computed once for all layers that share them."""
-        key = (gaze.partition, gaze.routing_kinds)
+        key = (gaze.partition, gaze.routing_kinds, gaze.rows)
         if key not in self.divisions:
             self.divisions[key] = self._divide(gaze)
         return self.divisions[key]
@@ -142,17 +120,23 @@ class ForwardPass:
         routes = torch.zeros_like(tokens.kind[:, 0], dtype=torch.bool)
         for kind in gaze.routing_kinds:
             routes |= tokens.kind[:, 0] == kind
-        rows = rows_of(tokens, routes)
+        rows = rows_of(tokens, routes, self._blocks(gaze))
         dense = _indices(tokens.valid[:, 0] & ~routes)
         return Division(
             regions=regions,
             tokens=tokens,
             rows=rows,
             complete=complete_regions(rows, regions),
-            routing=rows.query,
+            routing=_indices(routes),
             dense=dense,
             completed=_completed(tokens, regions),
         )
+
+    def _blocks(self, gaze: Gaze) -> Int[Tensor, "batch query"] | None:
+        """The block of each query, -1 = its own; None where queries choose alone."""
+        if gaze.rows is None or self.stop - self.start == 1:
+            return None
+        return self._regions(gaze.rows).owner[:, self.start : self.stop]
 
     def _regions(self, partition: Partitioner | None) -> Regions:
         """The regions of the layout so far; those of visual tokens are kept while only text follows."""
@@ -171,14 +155,29 @@ class ForwardPass:
         )
 
 
-def rows_of(tokens: Tokens, routes: Bool[Tensor, "batch query"]) -> Rows:
-    """One row for each query that routes."""
-    query = _indices(routes)
+def rows_of(
+    tokens: Tokens,
+    routes: Bool[Tensor, "batch query"],
+    block: Int[Tensor, "batch query"] | None = None,
+) -> Rows:
+    """One row for each query that routes, or for each block of them; a query of no block (-1) is a row of its own."""
+    if block is None:
+        query, of = _indices(routes), torch.where(routes, routes.cumsum(dim=1) - 1, -1)
+    else:
+        place = torch.arange(tokens.length, device=block.device).expand_as(block)
+        count = int(block.max()) + 1 if block.numel() else 0
+        slot = torch.where(routes & (block >= 0), block, count)
+        firsts = torch.full((block.shape[0], count + 1), tokens.length, device=block.device)
+        firsts = firsts.scatter_reduce(1, slot, place, reduce="amin")
+        leader = torch.where(slot < count, firsts.gather(1, slot), place)
+        leads = routes & (leader == place)
+        of = (leads.cumsum(dim=1) - 1).gather(1, leader).masked_fill(~routes, -1)
+        query = _indices(leads)
     taken = tokens.take(query[:, None])
-    of = torch.where(routes, routes.cumsum(dim=1) - 1, -1)
     return Rows(
-        of=of, query=query, first=taken.order[:, 0], owner=taken.owner[:, 0], document=taken.document[:, 0]
-    )
+        of=of, query=query, first=taken.order[:, 0], owner=taken.owner[:, 0], document=taken.document[:, 0],
+        blocks=block is not None,
+    )  # fmt: skip
 
 
 def _completed(tokens: Tokens, regions: Regions) -> Bool[Tensor, "batch region"] | None:

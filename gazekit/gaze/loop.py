@@ -9,20 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.contracts import (
-    Backend,
-    Described,
-    Entries,
-    Look,
-    Plan,
-    Rows,
-    Selection,
-    View,
-)
+from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows
 from gazekit.gaze.composition import Gaze
-from gazekit.gaze.forward import Division, ForwardPass, LayerMemory
-
-_SCORE_BYTES = 256 * 2**20
+from gazekit.gaze.describe import align, describe, with_summaries
+from gazekit.gaze.forward import Division, ForwardPass
+from gazekit.gaze.memory import LayerMemory
+from gazekit.gaze.route import Routed, attach, detached, route
 
 
 def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "batch head query value_dim"]:
@@ -33,10 +25,35 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
 
     Source: Song et al. (2026), equations 2 to 4.
     """
-    division = forward.division(gaze)
     memory = forward.memory.get(look.layer)
-    entries = _entries(look, division, forward, memory)
-    selection = _route(look, gaze, forward, division, entries, memory)
+    first = gaze.looks[0]
+    if memory is not None:
+        memory.awaiting = False
+        division = forward.division(first)
+        memory.store.add(look, division.tokens, division.regions)
+    outs, plans = [], []
+    for branch, one in enumerate(gaze.looks):
+        laid_out = one.partition == first.partition
+        out, plan = _look(look, one, branch, forward, memory, laid_out)
+        outs.append(out)
+        plans.append(plan)
+    if forward.eviction is not None and memory is not None:
+        memory.store.keep(forward.eviction.decide(look, memory.store.entries(), plans[0]))
+    return outs[0] if gaze.combine is None else gaze.combine(look, outs)
+
+
+def _look(
+    look: Look, gaze: Gaze, branch: int, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
+) -> tuple[Float[Tensor, "batch head query value_dim"], Plan]:
+    """Attention of one branch, and how it looked; `laid_out` as its partition divides is the store, or not."""
+    division = forward.division(gaze)
+    entries = _entries(look, division, forward, memory, laid_out)
+    described, routed = _choose(look, gaze, branch, division, entries, forward, memory)
+    selection = routed.selection
+    if memory is not None and laid_out:
+        entries, selection = memory.store.fetch(selection)
+    if gaze.summaries and described is not None:
+        entries = with_summaries(entries, gaze, described, division.regions)
     plan = Plan(
         query=division.tokens,
         rows=division.rows,
@@ -46,23 +63,28 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
         scale=look.scale,
         confined=gaze.confined,
     )
-    if memory is not None:
-        entries, selection = memory.store.fetch(selection)
-        plan = replace(plan, selection=selection)
     if forward.trace is not None:
-        forward.trace.record(look.layer, forward.start, plan, entries, look.query.shape[1])
+        forward.trace.record(look.layer, forward.start, plan, entries, look.query.shape[1], branch)
     out = _attend(look.query, entries, plan, division, gaze, forward)
-    if forward.eviction is not None and memory is not None:
-        memory.store.keep(forward.eviction.decide(look, entries, plan))
-    return out
+    return attach(out, routed.loss, 0.0 if gaze.loss is None else gaze.loss.weight), plan
 
 
-def _entries(look: Look, division: Division, forward: ForwardPass, memory: LayerMemory | None) -> Entries:
-    """What there is to attend to: the store's entries, or the sequence as it stands."""
+def _entries(
+    look: Look, division: Division, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
+) -> Entries:
+    """What there is to attend to: the store's entries, or the sequence as it stands.
+
+    The store lies as the first branch divides the sequence; for another division its entries have other owners, and
+    regions no places of their own.
+    """
     if memory is not None:
-        memory.awaiting = False
-        memory.store.add(look, division.tokens, division.regions)
-        return memory.store.entries()
+        entries = memory.store.entries()
+        if laid_out:
+            return entries
+        heads = entries.position.shape[1]
+        owner = division.regions.owner[:, None].expand(-1, heads, -1)
+        owner = owner.gather(2, entries.position.clamp_min(0)).masked_fill(entries.position < 0, -1)
+        return replace(entries, tokens=entries.tokens.owned_by(owner), begin=None, count=None, free=None)
     length = look.key.shape[2]
     within = torch.arange(length, device=look.key.device)
     index = torch.where(within < forward.stop, within, -1).expand(look.key.shape[0], 1, -1)
@@ -70,72 +92,35 @@ def _entries(look: Look, division: Division, forward: ForwardPass, memory: Layer
     return Entries(key=look.key, value=look.value, tokens=tokens, position=index)
 
 
-def _route(
+def _choose(
     look: Look,
     gaze: Gaze,
-    forward: ForwardPass,
+    branch: int,
     division: Division,
     entries: Entries,
+    forward: ForwardPass,
     memory: LayerMemory | None,
-) -> Selection | None:
-    """What each row looks at, scored and routed in chunks of rows; None = every region."""
-    if gaze.route is None or division.regions.count == 0:
-        return None
-    described = _describe(look, gaze, division, entries, memory)
-    openness = forward.openness_of(gaze)
-    if division.rows.count == 0 or openness >= 1.0:
-        return None
-    batch, heads = look.query.shape[:2]
-    step = max(1, _SCORE_BYTES // (32 * batch * heads * division.regions.count))
-    chunks = []
-    for start in range(0, division.rows.count, step):
-        rows = division.rows.narrow(start, start + step)
-        view = View(
-            layout=forward.layout,
-            regions=division.regions,
-            rows=rows,
-            complete=division.complete[:, start : start + step],
-            openness=openness,
-            layer=look.layer,
-            scale=look.scale,
-            num_heads=heads,
-            num_kv_heads=look.key.shape[1],
-            earlier={
-                n: Selection(s.index[:, :, start : start + step]) for n, s in forward.selections.items()
-            },
-        )
-        with torch.no_grad():
-            scores = (
-                None if described is None or gaze.pool is None else gaze.pool.score(look, rows, described)
-            )
-            chosen = gaze.route(scores, view)
-        if chosen is None:
-            return None
-        chunks.append(chosen.index)
-    selection = Selection(torch.cat(chunks, dim=2))
-    forward.selections[look.layer] = selection
-    return selection
-
-
-def _describe(
-    look: Look, gaze: Gaze, division: Division, entries: Entries, memory: LayerMemory | None
-) -> Described | None:
-    """Descriptors of all complete regions; with a memory each is made once, when its last member has come."""
-    if gaze.pool is None:
-        return None
-    known = None if memory is None else memory.described
-    regions = division.regions
-    if known is not None and division.completed is None and known.count == regions.count:
-        return known
-    seen = replace(look, key=entries.key, value=entries.value)
-    with torch.no_grad():
-        described = gaze.pool.describe(seen, regions.aligned(entries.tokens.owner[:, 0]))
-    if known is not None:
-        none = torch.zeros_like(regions.size, dtype=torch.bool)
-        described = described.where(none if division.completed is None else division.completed, known)
-    if memory is not None:
-        memory.described = described
-    return described
+) -> tuple[Described | None, Routed]:
+    """Descriptors and what was chosen by them; both with a graph where summaries or a loss are to learn."""
+    trains = torch.is_grad_enabled() and memory is None
+    learns = trains and gaze.loss is not None
+    if gaze.route is None and not gaze.summaries and not learns:
+        return None, Routed()
+    apart = learns and gaze.loss is not None and gaze.loss.detach
+    with torch.set_grad_enabled(learns or (trains and gaze.summaries)):
+        seen = align(look, gaze, branch, entries, forward, memory)
+        if division.regions.count == 0:
+            return None, Routed()
+        if apart:
+            shut = replace(entries, key=entries.key.detach(), value=entries.value.detach())
+            blind = align(detached(look), gaze, branch, shut, forward, memory)
+            described = describe(blind, gaze, branch, division, entries, memory)
+        else:
+            described = describe(seen, gaze, branch, division, entries, memory)
+        routed = route(look, seen, gaze, branch, division, entries, described, forward, learns)
+        if apart and gaze.summaries:
+            described = describe(seen, gaze, branch, division, entries, memory)
+    return described, routed
 
 
 def _attend(
@@ -189,7 +174,10 @@ def _merge(
 
 def _backend(gaze: Gaze, entries: Entries, plan: Plan, forward: ForwardPass) -> Backend:
     """The backend for this use, asked for once per forward."""
-    use = (gaze.backend, plan.query.length, plan.selection is None, entries.begin is None, plan.regions.count)
+    use = (
+        gaze.backend, gaze.partition, gaze.rows, gaze.context, gaze.confined, gaze.summaries,
+        plan.query.length, plan.selection is None, entries.begin is None, plan.regions.count,
+    )  # fmt: skip
     if use not in forward.backends:
         forward.backends[use] = choose(gaze.backend, entries, plan)
     return forward.backends[use]

@@ -23,13 +23,15 @@ class Glance:
         layer: Index of the decoder layer.
         position: Sequence index of the query of each row, padding on the left included; -1 = no such row.
         index: Chosen regions, ascending, -1 = empty; None = dense.
-        attended: Keys that each row's softmax runs over, by kind: visual, context, text.
+        attended: Entries that each row's softmax runs over, by kind: visual, context (summaries too), text.
+        branch: Which of the composition's branches looked; 0 where it has none.
     """
 
     layer: int
     position: Int[Tensor, "batch row"]
     index: Int[Tensor, "batch head row slot"] | None
     attended: Int[Tensor, "batch head row kind"]
+    branch: int = 0
 
 
 @dataclass
@@ -46,8 +48,10 @@ class GazeTrace:
 
     KINDS = (Kind.VISUAL, Kind.CONTEXT, Kind.TEXT)
 
-    def record(self, layer: int, start: int, plan: Plan, entries: Entries, num_heads: int) -> None:
-        """Adds what one layer looks at; `start` is the sequence index of the first query."""
+    def record(
+        self, layer: int, start: int, plan: Plan, entries: Entries, num_heads: int, branch: int = 0
+    ) -> None:
+        """Adds what one layer, or a branch of it, looks at; `start` is the sequence index of the first query."""
         if plan.rows.count == 0:
             return
         query = plan.rows.query
@@ -61,6 +65,7 @@ class GazeTrace:
                 position=torch.where(query >= 0, query + start, -1).cpu(),
                 index=None if selection is None else selection.per_head(num_heads).cpu(),
                 attended=_attended(rows, entries, num_heads).cpu(),
+                branch=branch,
             )
         )
 

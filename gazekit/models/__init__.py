@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
+from gazekit.models.anatomy import Anatomy, anatomy_of, config_at, sizes_of
 from gazekit.models.answer import generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.compressor import AverageCompressor, ConvCompressor
@@ -17,6 +18,7 @@ from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
 from gazekit.models.tower import VisionTower
+from gazekit.models.weights import StateSplit, load_parts, save_parts, split_state
 
 AutoConfig.register(CambrianConfig.model_type, CambrianConfig)
 AutoModel.register(CambrianConfig, CambrianForConditionalGeneration)
@@ -24,8 +26,9 @@ AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGener
 AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
-    "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration", "CambrianProcessor",
-    "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "TokenizerSource", "UnitForm",
-    "VisionTower", "add_context_tokens", "add_tokens", "extract", "generate", "layout_from_ids", "load_processor",
-    "make_processor", "splice", "token_ids", "units_in",
+    "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
+    "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "StateSplit",
+    "TokenizerSource", "UnitForm", "VisionTower", "add_context_tokens", "add_tokens", "anatomy_of", "config_at",
+    "extract", "generate", "layout_from_ids", "load_parts", "load_processor", "make_processor", "save_parts",
+    "sizes_of", "splice", "split_state", "token_ids", "units_in",
 ]  # fmt: skip

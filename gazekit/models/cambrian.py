@@ -15,7 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
 from gazekit.contracts import TokenLayout
-from gazekit.gaze import Gaze, begin_pass, prepare_cache
+from gazekit.gaze import Gaze, begin_pass, holders, prepare_cache
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import compose, context_tokens, fit, section_of
@@ -23,8 +23,11 @@ from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
 from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
+from gazekit.models.weights import load_parts, save_parts, split_state
 
 _log = logging.getLogger(__name__)
+
+_HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -56,6 +59,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+    _keys_to_ignore_on_load_missing: ClassVar = [r"\.gaze_parts\."]
     _tied_weights_keys: ClassVar = {"lm_head.weight": "language_model.embed_tokens.weight"}
 
     def __init__(self, config: CambrianConfig, imports: Iterable[str] = ()):
@@ -76,8 +80,9 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.lm_head: nn.Module = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.gazes = gazes
         self._said_dense = False
-        fit(self.language_model, gazes)
         self.post_init()
+        # Behind what transformers draws, so that learned parts begin as they say.
+        fit(self.language_model, gazes)
 
     @property
     def num_visual_tokens(self) -> int:
@@ -113,6 +118,32 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if self.context is not None:
                 self._init_weights(self.context)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """`PreTrainedModel.from_pretrained`, and the weights of the composition's learned parts, from their own file.
+
+        Raises:
+            ValueError: Those weights are missing, or are not this composition's.
+        """
+        hub = {name: kwargs[name] for name in _HUB if name in kwargs}
+        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        if pretrained_model_name_or_path is not None:
+            load_parts(found[0] if isinstance(found, tuple) else found, pretrained_model_name_or_path, **hub)
+        return found
+
+    def save_pretrained(
+        self,
+        save_directory: Any,
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`PreTrainedModel.save_pretrained`; learned parts of gaze go into `gaze.safetensors`, beside it."""
+        state = self.state_dict() if state_dict is None else state_dict
+        super().save_pretrained(save_directory, is_main_process, split_state(state).stock, **kwargs)
+        if is_main_process:
+            save_parts(self, save_directory, state)
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, by the part that it belongs to: what learning rates are set for."""
         modules: dict[str, list[nn.Module]] = {
@@ -121,11 +152,14 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             "projector": [self.projector],
             "context": [] if self.context is None else [self.context],
             "language": [self.language_model, self.lm_head],
+            "gaze": holders(self.language_model),
         }
-        return {
-            name: list(dict.fromkeys(p for module in group for p in module.parameters()))
-            for name, group in modules.items()
-        }
+        owner: dict[nn.Parameter, str] = {}
+        # From behind: learned parts of gaze lie within the language model.
+        for name, group in reversed(modules.items()):
+            for module in group:
+                owner |= {p: name for p in module.parameters() if p not in owner}
+        return {name: [p for p, its in owner.items() if its == name] for name in modules}
 
     def layout(
         self,

@@ -50,8 +50,7 @@ def section_of(
 
 def context_tokens(gazes: Sequence[Gaze]) -> int:
     """Context tokens that compositions, which agree on them, give to each unit."""
-    first = gazes[0].context if gazes else None
-    return 0 if first is None else first.num_tokens
+    return gazes[0].num_context if gazes else 0
 
 
 def num_context(section: Section | None) -> int:
@@ -61,9 +60,13 @@ def num_context(section: Section | None) -> int:
         ValueError: The context is a part of the user's own and does not write its `num_tokens`.
     """
     first = section if section is None or isinstance(section, Mapping) else next(iter(section), None)
-    context = None if first is None else first.get("context")
-    if context is None:
+    if first is None:
         return 0
+    contexts = [one.get("context") for one in (first, *(first.get("branches") or ()))]
+    return max(0 if context is None else _num_tokens(context) for context in contexts)
+
+
+def _num_tokens(context: Mapping[str, Any]) -> int:
     return int(context["num_tokens"]) if "num_tokens" in context else int(build(context).num_tokens)
 
 

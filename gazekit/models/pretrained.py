@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     SiglipImageProcessorPil,
+    SiglipVisionConfig,
     SiglipVisionModel,
 )
 
@@ -67,10 +70,38 @@ class FromPretrained:
         torch.manual_seed(seed)
         if len(tokenizer) > decoder.config.vocab_size:
             decoder.resize_token_embeddings(len(tokenizer))
+        config = self._config(decoder.config, tower.config, ids, gaze)
+        model = _join(config, tower, decoder, imports)
+        images = SiglipImageProcessorPil.from_pretrained(self.vision)
+        return Cambrian(model, CambrianProcessor.from_config(config, tokenizer, images))
+
+    def config(self, *, gaze: Section | None = None) -> CambrianConfig:
+        """What `make` gives the model, from the configs and the tokenizer alone: no weights are read.
+
+        Args:
+            gaze: As for `make`.
+
+        Raises:
+            ValueError: What `CambrianConfig` refuses.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(self.text)
+        text = AutoConfig.from_pretrained(self.text)
+        vision = SiglipVisionConfig.from_pretrained(self.vision, vision_use_head=False)
+        ids = token_ids(tokenizer)
+        text.vocab_size = max(text.vocab_size, len(tokenizer))
+        return self._config(text, vision, ids, gaze)
+
+    def _config(
+        self,
+        text: PreTrainedConfig,
+        vision: PreTrainedConfig,
+        ids: Mapping[str, int],
+        gaze: Section | None,
+    ) -> CambrianConfig:
         size = self.image_size
-        config = CambrianConfig(
-            text_config=decoder.config,
-            vision_config=tower.config,
+        return CambrianConfig(
+            text_config=text,
+            vision_config=vision,
             gaze=section_of(gaze),
             vision_layer=self.vision_layer,
             image_size=size if size is None or isinstance(size, int) else list(size),
@@ -80,9 +111,6 @@ class FromPretrained:
             place_embedding=self.place_embedding,
             **ids,
         )
-        model = _join(config, tower, decoder, imports)
-        images = SiglipImageProcessorPil.from_pretrained(self.vision)
-        return Cambrian(model, CambrianProcessor.from_config(config, tokenizer, images))
 
 
 def _join(

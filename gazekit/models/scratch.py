@@ -69,11 +69,31 @@ class FromScratch:
             ValueError: What `CambrianConfig` refuses.
         """
         tokenizer = self.tokenizer.make()
+        config = self._config(tokenizer, gaze)
+        torch.manual_seed(seed)
+        model = CambrianForConditionalGeneration(config, imports=imports)
+        size = dict(zip(("height", "width"), config.size, strict=True))
+        return Cambrian(
+            model, CambrianProcessor.from_config(config, tokenizer, SiglipImageProcessorPil(size=size))
+        )
+
+    def config(self, *, gaze: Section | None = None) -> CambrianConfig:
+        """What `make` gives the model, without drawing weights.
+
+        Args:
+            gaze: As for `make`.
+
+        Raises:
+            ValueError: What `CambrianConfig` refuses.
+        """
+        return self._config(self.tokenizer.make(), gaze)
+
+    def _config(self, tokenizer: PreTrainedTokenizerBase, gaze: Section | None) -> CambrianConfig:
         ids = token_ids(tokenizer)
         known = {"vocab_size": len(tokenizer)} | {
             name: ids[name] for name in ("eos_token_id", "pad_token_id")
         }
-        config = CambrianConfig(
+        return CambrianConfig(
             text_config=AutoConfig.for_model(**{"model_type": "qwen3", **known, **self.text}),
             vision_config=AutoConfig.for_model("siglip_vision_model", **self.vision),
             gaze=gaze if gaze is None or isinstance(gaze, Mapping) else list(gaze),
@@ -83,10 +103,4 @@ class FromScratch:
             compressor=self.compressor,
             place_embedding=self.place_embedding,
             **ids,
-        )
-        torch.manual_seed(seed)
-        model = CambrianForConditionalGeneration(config, imports=imports)
-        size = dict(zip(("height", "width"), config.size, strict=True))
-        return Cambrian(
-            model, CambrianProcessor.from_config(config, tokenizer, SiglipImageProcessorPil(size=size))
         )

@@ -151,6 +151,7 @@ def _pick_rows(rows: Rows, queries: Int[Tensor, " new_query"], index: Int[Tensor
         first=rows.first[:, index],
         owner=rows.owner[:, index],
         document=rows.document[:, index],
+        blocks=rows.blocks,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from torch import nn
 
+from gazekit.gaze import holders
 from gazekit.training.stage import PARTS, Stage, check_parts
 
 _ALIASES = {"language_model": "language", "lm_head": "language"}
@@ -37,7 +38,8 @@ class Part:
 def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
     """The parts of a model, in the order of its children; a child that is no standard part is one of its own name.
 
-    What several children hold (an adapter lies inside its decoder) is the last one's.
+    What several children hold (an adapter lies inside its decoder) is the last one's. Learned parts of gaze are the
+    part "gaze", the last of all.
 
     Raises:
         ValueError: The stage names a part that the model does not have, or trains none that it has.
@@ -48,6 +50,9 @@ def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
             children.setdefault(_ALIASES.get(name, name), []).append(child)
     loose = [name for name, _ in model.named_parameters(recurse=False)]
     assert not loose, f"parameters outside any part: {loose}"
+    apart = [module for module in holders(model) if next(module.parameters(), None) is not None]
+    if apart:
+        children["gaze"] = apart
     check_parts(stage.learning_rates, children)
     if not any(part in stage.rates for part in children):
         raise ValueError(

@@ -19,28 +19,36 @@ def save_curves(
     *,
     title: str,
     ylabel: str,
+    xlabel: str = "step",
+    log: bool = False,
     marks: Mapping[str, int] | None = None,
 ) -> None:
-    """Draws named curves over training steps.
+    """Draws named curves over training steps, or over whatever `xlabel` says.
 
     Args:
         path: PNG to write.
         curves: Points (step, value) by name.
         title: Title.
         ylabel: Name and unit of the values.
+        xlabel: What the points are numbered by.
+        log: Logarithmic axes, with a dot at each point.
         marks: Steps to mark with a dotted line, by label.
     """
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 3.2), dpi=140)
     for (name, points), colour in zip(curves.items(), (WARM, ACCENT, "#2b8a3e", INK), strict=False):
         steps, values = zip(*points, strict=True) if points else ((), ())
-        axes.plot(steps, values, label=name, color=colour, linewidth=1.4)
+        axes.plot(
+            steps, values, label=name, color=colour, linewidth=1.4, marker="o" if log else None, markersize=3
+        )
     for label, step in (marks or {}).items():
         axes.axvline(step, color=MUTED, linestyle=":", linewidth=1)
         axes.annotate(
             label, (step, 0.97), xycoords=("data", "axes fraction"), fontsize=7, color=MUTED, va="top"
         )
-    axes.set(title=title, xlabel="step", ylabel=ylabel)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if log:
+        axes.set(xscale="log", yscale="log")
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8)

@@ -1,8 +1,12 @@
 import pytest
 
-from gazekit.attend import GatherBackend, MaskedBackend, ReferenceBackend, choose, refusals
+from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend, choose, refusals
 from tests.attend.cases import CASES, scene
 from tests.attend.test_gather import LAST, region_major
+
+UNBUILT = (
+    "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (about a second)"
+)
 
 
 def test_auto_gathers_where_it_can_and_masks_elsewhere():
@@ -36,6 +40,17 @@ def test_a_named_backend_that_refuses_says_why():
 
 def test_refusals_name_every_backend():
     decode, prefill = region_major(scene(LAST["image"])), scene(CASES["image"])
-    assert refusals(decode.entries, decode.plan) == {"reference": None, "masked": None, "gather": None}
+    assert refusals(decode.entries, decode.plan) == {
+        "reference": None,
+        "masked": None,
+        "gather": None,
+        "native": UNBUILT,
+    }
     refused = refusals(prefill.entries, prefill.plan)
-    assert [name for name, reason in refused.items() if reason] == ["gather"]
+    assert [name for name, reason in refused.items() if reason] == ["gather", "native"]
+
+
+def test_auto_takes_the_native_kernel_where_it_is_built(native_kernel):
+    decode, prefill = region_major(scene(LAST["image"])), scene(CASES["image"])
+    assert isinstance(choose("auto", decode.entries, decode.plan), NativeBackend)
+    assert isinstance(choose("auto", prefill.entries, prefill.plan), MaskedBackend)

@@ -9,7 +9,7 @@ from gazekit.contracts import reachable
 from gazekit.gaze import Gaze, GazeCache, begin_pass, prepare_cache, watch
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
-from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample, stock_greedy
+from tests.gaze.tiny import Image, Runner, checkpointed, decoder, layout, prompt, sample, stock_greedy
 
 IMAGE = Image(4, 6)
 VIDEO = [2, Image(4, 4), 2, Image(4, 4, frame=1), 2, Image(4, 4, frame=2), 2, Image(4, 4, frame=3), 4]
@@ -168,10 +168,7 @@ def test_gradient_checkpointing_changes_nothing():
     for checkpointing in (False, True):
         model = decoder("qwen3").train()
         if checkpointing:
-            enable = (
-                getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            )
-            enable({"use_reentrant": False})
+            checkpointed(model)
         logits = Runner(model, gaze((1, 2, 2), 2)).forward(lay, embeddings)
         logits[lay.tokens.valid[:, 0]].square().mean().backward()
         gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])

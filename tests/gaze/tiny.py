@@ -41,6 +41,13 @@ def decoder(family: str, seed: int = 0) -> nn.Module:
     return built
 
 
+def checkpointed(model: nn.Module) -> nn.Module:
+    """The model with activations computed again in the backward, whatever transformers calls that."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    return model
+
+
 @dataclass(frozen=True)
 class Image:
     """An image, or one frame of a clip."""

@@ -36,7 +36,9 @@ def class_of(part: object) -> type:
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=str)
-def test_part_keeps_the_laws(case) -> None:
+def test_part_keeps_the_laws(case, request: pytest.FixtureRequest) -> None:
+    if case.needs is not None:
+        request.getfixturevalue(case.needs)
     case.run()
 
 

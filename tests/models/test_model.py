@@ -296,7 +296,7 @@ def test_parts_hold_every_parameter_once(model):
     held = [p for parameters in model.parts().values() for p in parameters]
     assert {id(p) for p in held} == {id(p) for p in model.parameters()}
     assert len({id(p) for p in held}) == len(held)
-    assert list(model.parts()) == ["tower", "compressor", "projector", "context", "language"]
+    assert list(model.parts()) == ["tower", "compressor", "projector", "context", "language", "gaze"]
 
 
 @torch.no_grad()

@@ -8,12 +8,12 @@ from typing import Any, TypeVar, cast
 from torch import nn
 from transformers import PreTrainedModel
 
-from gazekit.gaze import Gaze, uninstall
+from gazekit.gaze import Gaze
 from gazekit.models.gaze import compose, context_tokens, section_of
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.processors.context import emit_context
-from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, stock_class
+from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, restore_parts, stock_class, take_out
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -28,7 +28,8 @@ def apply_gaze(
 
     Nothing is copied or patched: the model's class becomes a subclass of itself, and the attention function of its
     language model is gaze's. Weights and their names stay as they are; `save_pretrained` writes a checkpoint that
-    transformers opens as the stock model, with the composition in config.json.
+    transformers opens as the stock model, with the composition in config.json and what learned parts it has in
+    `gaze.safetensors`.
 
     Example:
         >>> model = AutoModelForImageTextToText.from_pretrained("Qwen/Qwen2.5-VL-3B-Instruct")
@@ -60,6 +61,8 @@ def apply_gaze(
     gazes = compose(section, imports)
     ids = _context_ids(known, gazes, processor, restored=gaze is None)
     equip(known, gazes)
+    if gaze is None:
+        _restore(known)
     known.config.gaze = section
     if ids:
         known.config.gaze_context_ids = ids
@@ -84,10 +87,7 @@ def remove_gaze(model: Model) -> Model:
     if not isinstance(model, Retrofit):
         raise ValueError(f"model must have gaze for it to be removed, got a {type(model).__name__} without")
     known = cast(PreTrainedModel, model)
-    uninstall(known.get_decoder())
-    known.get_decoder().set_attn_implementation(known.stock_attention)
-    for name in ("gazes", "stock_attention"):
-        del known.__dict__[name]
+    take_out(known)
     for name in {"gaze", "gaze_context_ids"} & set(vars(known.config)):
         delattr(known.config, name)
     known.__class__ = stock_class(type(known))
@@ -125,6 +125,15 @@ def _set(model: Any, gaze: Any, imports: Iterable[str]) -> Any:
     elif model.gaze is None:
         raise ValueError("gaze must be given, got None, and model.config has no gaze section to restore")
     return model
+
+
+def _restore(model: PreTrainedModel) -> None:
+    """Learned parts as they were saved; a model that they cannot be found for stays as it was."""
+    try:
+        restore_parts(model)
+    except ValueError:
+        take_out(model)
+        raise
 
 
 def _context_ids(

@@ -17,6 +17,7 @@ from gazekit.models.layout import hide_padding
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.prompt import continued, given_media, layout_of_prompt
 from gazekit.models.retrofit.turns import encode_unseen
+from gazekit.models.retrofit.versions import check_version
 
 _CACHE_NAMES = ("past_key_values", "cache")
 _GUESSING = ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
@@ -44,8 +45,9 @@ def for_forward(
     if kwargs.get("use_cache") is None:
         trains = model.training or kwargs.get("labels") is not None
         kwargs["use_cache"] = bool(decoder.config.use_cache) and not trains
-    if model.training and _recomputes(model):
-        kwargs["use_cache"] = False
+    if model.training and _checkpoints(model):
+        # transformers takes the cache away from checkpointed layers.
+        kwargs["use_cache"], cache = False, None
     if kwargs["use_cache"] or cache is not None:
         cache = prepare_cache(cache, decoder.config)
         remember(cache, layout)
@@ -66,6 +68,15 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
     kwargs = dict(kwargs)
     name, cache = _take_cache(model, kwargs)
     start = 0 if cache is None else int(cache.get_seq_length())
+    guesses = cache is None and _guesses(model, kwargs)
+    for use, does in (
+        ("prefill in chunks", _asked(model, kwargs, "prefill_chunk_size")),
+        ("a later turn", start),
+        ("guessing ahead", guesses),
+    ):
+        if does and given_media(model.config, kwargs):
+            check_version(use)
+    # A compiled static cache would bake one prompt's layout into its graph.
     kwargs.setdefault("disable_compile", True)
     if input_ids is not None:
         if kwargs.get("attention_mask") is None:
@@ -80,7 +91,7 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
             "generate needs input_ids, or gaze_layout beside inputs_embeds: embeddings do not say which of them are "
             "visual; pass gaze_layout=model.layout(input_ids, attention_mask, ...).pack()"
         )
-    if cache is None and _guesses(model, kwargs):
+    if guesses:
         cache = SequenceCache(config=model.get_decoder().config)
         remember(cache, TokenLayout.unpack(kwargs.pop("gaze_layout")))
     return kwargs if cache is None else {**kwargs, name: cache}
@@ -99,12 +110,6 @@ def check_attention(model: PreTrainedModel) -> None:
             f"gaze: set it back by model.set_attn_implementation({{'text_config': {NAME!r}}}), or take gaze out by "
             "gazekit.remove_gaze(model)"
         )
-
-
-def _recomputes(model: PreTrainedModel) -> bool:
-    """Whether activations are computed again in the backward, under either of transformers' names for it."""
-    newer = hasattr(type(model), "is_activation_checkpointing")
-    return bool(model.is_activation_checkpointing if newer else model.is_gradient_checkpointing)
 
 
 def cache_name(model: PreTrainedModel) -> str:
@@ -183,14 +188,25 @@ def _earlier(cache: Cache | None, kwargs: dict[str, Any]) -> TokenLayout:
     return layout
 
 
+def _checkpoints(model: PreTrainedModel) -> bool:
+    """Whether activations are computed again in the backward pass, which versions call by two names."""
+    names = ("is_activation_checkpointing", "is_gradient_checkpointing")
+    return bool(getattr(model, next(name for name in names if hasattr(type(model), name))))
+
+
 def _guesses(model: PreTrainedModel, kwargs: dict[str, Any]) -> bool:
     """Whether tokens will be guessed and taken back, which a region cache does not do.
 
     The layout is then left with the cache: an assistant is handed all other arguments, and may be a stock model.
     """
+    own = _asked(model, kwargs, "cache_implementation")
+    return not own and any(_asked(model, kwargs, name) for name in _GUESSING)
+
+
+def _asked(model: PreTrainedModel, kwargs: dict[str, Any], name: str) -> Any:
+    """An argument of generation, from the call or from the configuration; falsy = not asked for."""
     config = kwargs.get("generation_config") or model.generation_config
-    own = kwargs.get("cache_implementation") or getattr(config, "cache_implementation", None)
-    return not own and any(kwargs.get(key) or getattr(config, key, None) for key in _GUESSING)
+    return kwargs.get(name) or getattr(config, name, None)
 
 
 def _pad(model: PreTrainedModel, kwargs: dict[str, Any]) -> int | None:

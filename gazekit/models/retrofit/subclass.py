@@ -13,10 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from gazekit.contracts import TokenLayout
-from gazekit.gaze import Gaze
+from gazekit.gaze import Gaze, holders, uninstall
 from gazekit.models.gaze import compose, fit
 from gazekit.models.retrofit.calls import for_forward, for_generate
 from gazekit.models.retrofit.prompt import given_media, layout_of_prompt
+from gazekit.models.weights import load_parts, save_parts, split_state
 
 _EXTRA = ("gaze_layout", "gaze_openness")
 
@@ -69,6 +70,31 @@ class Retrofit:
         kwargs = for_generate(model, kwargs.get("input_ids", inputs), kwargs)
         return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """`from_pretrained` of the model's own class, for a checkpoint with a gaze section, learned parts included.
+
+        Raises:
+            ValueError: The weights of learned parts are missing, or are not this composition's.
+        """
+        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
+        restore_parts(found[0] if isinstance(found, tuple) else found)
+        return found
+
+    def save_pretrained(
+        self,
+        save_directory: Any,
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`save_pretrained` of the model's own class; learned parts of gaze go into `gaze.safetensors`, beside it."""
+        model = cast(PreTrainedModel, self)
+        state = model.state_dict() if state_dict is None else state_dict
+        super().save_pretrained(save_directory, is_main_process, split_state(state).stock, **kwargs)  # type: ignore[misc]
+        if is_main_process:
+            save_parts(model, save_directory, state)
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickled as the stock class and its state: the class itself is made anew where it is read."""
         return _revive, (stock_class(type(self)),), self.__dict__
@@ -92,6 +118,30 @@ def equip(model: PreTrainedModel, gazes: tuple[Gaze, ...]) -> None:
     model.__dict__["gazes"] = gazes
 
 
+def take_out(model: PreTrainedModel) -> None:
+    """Undoes `equip`."""
+    decoder = model.get_decoder()
+    uninstall(decoder)
+    decoder.set_attn_implementation(model.__dict__.pop("stock_attention"))
+    del model.__dict__["gazes"]
+
+
+def restore_parts(model: PreTrainedModel) -> None:
+    """Reads the weights of learned parts from where the model was loaded.
+
+    Raises:
+        ValueError: They are missing, or are not this composition's; or the model was loaded from nowhere.
+    """
+    source = model.config._name_or_path
+    if source:
+        load_parts(model, source, revision=getattr(model.config, "_commit_hash", None))
+    elif holders(model):
+        raise ValueError(
+            "gaze cannot be restored with learned parts in a model that was not loaded from a checkpoint: their "
+            "weights are not known; pass the composition itself to draw them anew"
+        )
+
+
 def stock_class(ours: type) -> type[PreTrainedModel]:
     """The class that a subclass was made from."""
     return cast(type[PreTrainedModel], ours.__mro__[ours.__mro__.index(Retrofit) + 1])
@@ -102,6 +152,7 @@ def _made(stock: Any) -> type[PreTrainedModel]:
     made: Any = type(
         stock.__name__, (Retrofit, stock), {"__module__": stock.__module__, "__doc__": stock.__doc__}
     )
+    made._keys_to_ignore_on_load_missing = [*(stock._keys_to_ignore_on_load_missing or []), r"\.gaze_parts\."]
     made.__qualname__ = f"Gaze{stock.__name__}"
     made.forward = _forward_of(stock)
     return made

@@ -9,9 +9,10 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import gazekit
 from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter, apply_gaze, remove_gaze
-from gazekit.gaze import compositions, watch
+from gazekit.gaze import compositions, holders, watch
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.media import layout_of_media
+from tests.gaze.poolers import LearnedPooler
 from tests.gaze.tiny import decoder
 from tests.models.retrofit.cases import CASES
 from tests.models.retrofit.tiny import SCENES
@@ -100,6 +101,32 @@ def test_the_subclass_opens_a_checkpoint_with_the_hubs_keys_and_restores_its_gaz
     assert not info["unexpected_keys"]
     assert again.get_decoder().config._attn_implementation == "gaze"
     torch.testing.assert_close(again(**two).logits, expected)
+
+
+@torch.no_grad()
+def test_learned_parts_are_saved_beside_the_stock_checkpoint(model, two, tmp_path):
+    learned = Gaze(partition=GAZE.partition, pool=LearnedPooler(), route=GAZE.route)
+    apply_gaze(model, learned, imports=["tests.gaze.poolers"])
+    for holder in holders(model):
+        for parameter in holder.parameters():
+            torch.nn.init.normal_(parameter)
+    expected = model(**two).logits
+    model.save_pretrained(tmp_path)
+    assert load_file(tmp_path / "gaze.safetensors")
+    assert not any("gaze" in key for key in load_file(tmp_path / "model.safetensors"))
+    opened, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    again = apply_gaze(opened, imports=["tests.gaze.poolers"])
+    torch.testing.assert_close(again(**two).logits, expected)
+    again.config._name_or_path = ""
+    remove_gaze(again).config.gaze = json.loads((tmp_path / "config.json").read_text())["gaze"]
+    with pytest.raises(
+        ValueError, match="gaze cannot be restored with learned parts in a model that was not loaded"
+    ):
+        apply_gaze(again, imports=["tests.gaze.poolers"])
+    assert compositions(again.get_decoder()) == []
+    assert again.get_decoder().config._attn_implementation == "sdpa"
 
 
 def test_a_section_and_a_list_are_compositions_too(model, two):

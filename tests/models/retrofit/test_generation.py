@@ -3,15 +3,18 @@
 import copy
 import logging
 import pickle
+from contextlib import contextmanager
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import DynamicCache, StaticCache
 
 from gazekit import Gaze, GridPartition, TopKRouter
 from gazekit.gaze import GazeCacheLayer
 from gazekit.gaze.cache import _say_slower
-from gazekit.models.retrofit import apply_gaze
+from gazekit.models.retrofit import apply_gaze, versions
 from gazekit.models.retrofit.calls import cache_name
 from tests.models.retrofit.cases import CASES
 from tests.models.retrofit.tiny import SCENES, Image, longer
@@ -37,6 +40,16 @@ def two():
 
 def greedy(model, inputs, steps=6, **kwargs):
     return model.generate(**inputs, max_new_tokens=steps, do_sample=False, **kwargs)
+
+
+@contextmanager
+def right_since(version, use):
+    """What older versions of transformers would get wrong is refused under them."""
+    if Version(transformers.__version__) >= Version(version):
+        yield
+        return
+    with pytest.raises(ValueError, match=rf"{use} with images needs transformers of at least {version}"):
+        yield
 
 
 class OwnCache(DynamicCache):
@@ -78,12 +91,15 @@ def test_sampled_answers_are_those_without_a_cache(model, batch):
 
 def test_guessing_ahead_changes_nothing(model, two):
     expected = greedy(model, two, 10)
-    assert torch.equal(greedy(model, two, 10, prompt_lookup_num_tokens=3), expected)
-    assert torch.equal(greedy(model, two, 10, assistant_model=CASE.build()), expected)
+    for guess in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": CASE.build()}):
+        with right_since("5.18", "guessing ahead"):
+            assert torch.equal(greedy(model, two, 10, **guess), expected)
 
 
 def test_prefill_in_chunks_is_prefill_at_once(model, batch):
-    assert torch.equal(greedy(model, batch, prefill_chunk_size=7), greedy(model, batch))
+    expected = greedy(model, batch)
+    with right_since("5.23", "prefill in chunks"):
+        assert torch.equal(greedy(model, batch, prefill_chunk_size=7), expected)
 
 
 def test_embeddings_need_the_layout(model, two):
@@ -128,7 +144,8 @@ def test_a_later_turn_may_bring_new_images(name):
     kept = getattr(made, cache_name(model))
     assert kept.get_seq_length() == start
     assert isinstance(kept.layers[0], GazeCacheLayer)
-    assert torch.equal(greedy(model, whole, **{cache_name(model): kept}), expected)
+    with right_since("5.23", "a later turn"):
+        assert torch.equal(greedy(model, whole, **{cache_name(model): kept}), expected)
 
 
 def test_a_later_turn_of_text_needs_no_images(model, two):
@@ -136,9 +153,20 @@ def test_a_later_turn_of_text_needs_no_images(model, two):
     turn = longer(two, torch.cat([made.sequences[:, -3:], torch.tensor([[50, 51]])], dim=1))
     expected = greedy(model, turn, use_cache=False)
     text = {name: turn[name] for name in ("input_ids", "attention_mask")}
-    for images in ({}, {name: turn[name] for name in turn if name not in text}):
-        kept = copy.deepcopy(getattr(made, cache_name(model)))
-        assert torch.equal(greedy(model, text | images, **{cache_name(model): kept}), expected)
+    kept = {cache_name(model): getattr(made, cache_name(model))}
+    assert torch.equal(greedy(model, text, **copy.deepcopy(kept)), expected)
+    with right_since("5.23", "a later turn"):
+        assert torch.equal(greedy(model, turn, **copy.deepcopy(kept)), expected)
+
+
+def test_what_an_older_transformers_gets_wrong_is_refused(model, two, monkeypatch):
+    monkeypatch.setattr(versions, "_INSTALLED", Version("5.17.0"))
+    for asked in ({"prefill_chunk_size": 4}, {"prompt_lookup_num_tokens": 3}):
+        with pytest.raises(
+            ValueError, match=r"with images needs transformers of at least 5\..., got 5\.17\.0"
+        ):
+            greedy(model, two, **asked)
+    assert greedy(model, CASE.write(SCENES["text"]), prompt_lookup_num_tokens=3).shape[1] == 6 + 6
 
 
 def test_a_forward_goes_on_from_the_cache(model, two):

@@ -93,6 +93,13 @@ def finished(model: PreTrainedModel, sharpness: float = 3.0) -> PreTrainedModel:
     return model.eval()
 
 
+def checkpointed(model: PreTrainedModel) -> PreTrainedModel:
+    """A model that trains with its activations computed again in the backward pass."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+    return model.train()
+
+
 def padded(rows: Sequence[Sequence[int]]) -> Inputs:
     """Left-padded ids and their mask."""
     longest = max(map(len, rows))

@@ -1,0 +1,24 @@
+"""What the backends for decoding have in common."""
+
+from __future__ import annotations
+
+from gazekit.contracts import Entries, Plan, complete_regions
+
+
+def refuses_decoding(entries: Entries, plan: Plan) -> str | None:
+    """Why a plan is not one routing query per sample over regions that lie contiguously; None = it is."""
+    if plan.query.length != 1:
+        return f"it decodes one query per sample, and there are {plan.query.length}"
+    if not plan.routes:
+        return "nothing is routed, so every entry is looked at"
+    if entries.begin is None or entries.count is None or entries.free is None:
+        return "the entries do not say where each region begins and how long it is"
+    if bool(((plan.rows.of < 0) & plan.query.valid[:, 0]).any()):
+        return "a query does not route, so it looks at every entry"
+    if plan.keeps is not None and plan.keeps(plan.query, entries.tokens) is not None:
+        return "a rule keeps entries in view that the selection does not name"
+    rows, regions = plan.rows, plan.regions
+    declared = (rows.document[:, :, None] == regions.document[:, None]) & rows.valid[:, :, None]
+    if bool((declared & ~complete_regions(rows, regions)).any()):
+        return "a region is not complete yet, so its members lie apart"
+    return None

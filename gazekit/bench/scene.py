@@ -1,0 +1,155 @@
+"""One decoding step of several layers, with keys and values by lot, as the loop has it before it attends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gazekit.attend import choose
+from gazekit.contracts import (
+    Backend,
+    Described,
+    Entries,
+    Look,
+    Plan,
+    Pooler,
+    Regions,
+    Router,
+    Rows,
+    Selection,
+    TokenLayout,
+    Tokens,
+    View,
+    complete_regions,
+)
+from gazekit.gaze.prompt import Clip, prompt_layout
+from gazekit.store import ResidentStore
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer holds, and its query."""
+
+    store: ResidentStore
+    query: Float[Tensor, "batch head 1 dim"]
+    described: Described
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A decoding step. Built by `scene_of`.
+
+    Attributes:
+        layout: The prompt.
+        regions: Its division.
+        pool: Scores regions.
+        route: Chooses among them.
+        layers: As many as are gone through.
+        scale: Factor on the logits.
+    """
+
+    layout: TokenLayout
+    regions: Regions
+    pool: Pooler
+    route: Router
+    layers: list[Layer]
+    scale: float
+    backends: dict[str, Backend] = field(default_factory=dict)
+
+    @cached_property
+    def query(self) -> Tokens:
+        """The token that is being generated."""
+        return self.layout.extended(self.layout.length + 1).tokens.narrow(
+            self.layout.length, self.layout.length + 1
+        )
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Its row: one of each sample."""
+        zero = torch.zeros_like(self.query.kind[:, 0])
+        return Rows(of=zero, query=zero, first=self.query.order[:, 0], owner=zero - 1, document=zero)
+
+    @cached_property
+    def _complete(self) -> Tensor:
+        return complete_regions(self.rows, self.regions)
+
+    def select(self, number: int) -> Selection | None:
+        """Scores and routes in a layer."""
+        layer = self.layers[number]
+        kv_heads = layer.store.entries().key.shape[1]
+        heads = layer.query.shape[1]
+        blank = layer.query[:, :kv_heads]
+        look = Look(query=layer.query, key=blank, value=blank, layer=number, scale=self.scale)
+        view = View(
+            layout=self.layout, regions=self.regions, rows=self.rows, complete=self._complete, openness=0.0,
+            layer=number, scale=self.scale, num_heads=heads, num_kv_heads=kv_heads, earlier={},
+        )  # fmt: skip
+        return self.route(self.pool.score(look, self.rows, layer.described), view)
+
+    def plan(self, selection: Selection | None) -> Plan:
+        """How the query looks."""
+        return Plan(
+            query=self.query,
+            rows=self.rows,
+            regions=self.regions,
+            selection=selection,
+            keeps=None,
+            scale=self.scale,
+        )
+
+    def entries(self, number: int) -> Entries:
+        """What a layer holds."""
+        return self.layers[number].store.entries()
+
+    def step(self, backend: str, number: int) -> Float[Tensor, "batch head 1 dim"]:
+        """Scores, routes and attends in a layer; the backend is chosen once, as once a forward."""
+        plan, entries = self.plan(self.select(number)), self.entries(number)
+        if backend not in self.backends:
+            self.backends[backend] = choose(backend, entries, plan)
+        return self.backends[backend].attend(self.layers[number].query, entries, plan)
+
+
+def scene_of(
+    clips: list[Clip],
+    *,
+    num_context: int,
+    num_text: int,
+    batch: int,
+    heads: int,
+    kv_heads: int,
+    dim: int,
+    num_layers: int,
+    partition_size: tuple[int, int, int],
+    route: Router,
+    dtype: torch.dtype,
+    device: str,
+    seed: int,
+) -> Scene:
+    """A scene by lot: queries, keys and values are independent and normal, the worst case for what heads share."""
+    from gazekit.partition import GridPartition
+    from gazekit.pool import MeanPooler
+
+    layout = prompt_layout(clips, num_context=num_context, num_text=num_text)
+    samples = torch.zeros(batch, dtype=torch.int64)
+    layout = layout.reorder(samples)
+    regions = GridPartition(size=partition_size)(layout)
+    tokens = layout.tokens.owned_by(regions.owner[:, None])
+    generator = torch.Generator().manual_seed(seed)
+    pool, scale = MeanPooler(), dim**-0.5
+    layers = []
+    for number in range(num_layers):
+        draw = lambda count, length: (  # noqa: E731
+            torch.randn(batch, count, length, dim, generator=generator).to(dtype).to(device)
+        )
+        look = Look(
+            query=draw(heads, 1), key=draw(kv_heads, layout.length), value=draw(kv_heads, layout.length),
+            layer=number, scale=scale,
+        )  # fmt: skip
+        store = ResidentStore()
+        store.add(look, tokens.to(device), regions)
+        layers.append(Layer(store=store, query=look.query, described=pool.describe(look, regions)))
+    return Scene(layout=layout, regions=regions, pool=pool, route=route, layers=layers, scale=scale)

@@ -1,0 +1,94 @@
+"""What regions look like from afar: features kept, descriptors made once, summaries that stand in the softmax."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from gazekit.contracts import Described, Entries, Kind, Look, Regions, Tokens, concatenate
+from gazekit.gaze.composition import Gaze
+from gazekit.gaze.features import FeatureMemory
+from gazekit.gaze.forward import Division, ForwardPass
+from gazekit.gaze.memory import LayerMemory
+
+
+def align(
+    look: Look, gaze: Gaze, branch: int, entries: Entries, forward: ForwardPass, memory: LayerMemory | None
+) -> Look:
+    """The look with all entries for keys and values, and what the pooler keeps of each of their tokens.
+
+    Raises:
+        ValueError: The pooler keeps features, and those of earlier tokens are not at hand.
+    """
+    seen = replace(look, key=entries.key, value=entries.value)
+    # A method that a pooler may leave out (`contracts.Featuring`).
+    make = getattr(gaze.pool, "features", None)
+    if make is None:
+        return seen
+    if memory is None:
+        if forward.start > 0:
+            raise ValueError(
+                f"{type(gaze.pool).__name__} keeps features of every token, which a cache of transformers does not "
+                "hold; pass no cache or an empty DynamicCache to prepare_cache, or a GazeCache"
+            )
+        features = make(
+            replace(look, key=look.key[:, :, : forward.stop], value=look.value[:, :, : forward.stop])
+        )
+        beyond = entries.key.shape[2] - features.shape[2]
+        return replace(seen, features=torch.nn.functional.pad(features, (0, 0, 0, beyond)))
+    fresh = make(look)
+    kept = memory.features.get(branch)
+    memory.features[branch] = FeatureMemory.of(fresh) if kept is None else kept.append(fresh)
+    return replace(seen, features=memory.features[branch].at(entries.position[:, :1]))
+
+
+def describe(
+    seen: Look, gaze: Gaze, branch: int, division: Division, entries: Entries, memory: LayerMemory | None
+) -> Described | None:
+    """Descriptors of all complete regions; with a memory each is made once, when its last member has come."""
+    if gaze.pool is None:
+        return None
+    known = None if memory is None else memory.described.get(branch)
+    regions = division.regions
+    if known is not None and division.completed is None and known.count == regions.count:
+        return known
+    seen = replace(seen, tokens=division.tokens)
+    described = gaze.pool.describe(seen, regions.aligned(entries.tokens.owner[:, 0]))
+    if known is not None:
+        none = torch.zeros_like(regions.size, dtype=torch.bool)
+        described = described.where(none if division.completed is None else division.completed, known)
+    if memory is not None:
+        memory.described[branch] = described
+    return described
+
+
+def with_summaries(entries: Entries, gaze: Gaze, described: Described, regions: Regions) -> Entries:
+    """The entries and, behind them, those of the regions; each counts as a context token at its region's end.
+
+    So the one formula of visibility says who sees it: whoever comes after the region, in its document.
+    """
+    summary = gaze.pool.entries(described)
+    count, batch = regions.count, regions.size.shape[0]
+    each = torch.arange(count, device=regions.size.device).expand(batch, -1)
+    of = each if summary.region is None else summary.region
+    unit, document, order = (
+        field.gather(1, of.clamp_min(0))[:, None] for field in (regions.unit, regions.document, regions.last)
+    )
+    # A region that may still grow ends nowhere yet: its `last` is beyond what an order can be.
+    there = (of >= 0)[:, None] & (document >= 0) & (order <= torch.iinfo(torch.int32).max)
+    tokens = Tokens(
+        kind=torch.where(there, int(Kind.CONTEXT), int(Kind.PAD)),
+        unit=unit,
+        document=document,
+        order=order,
+        owner=torch.full_like(unit, -1),
+    )
+    none = torch.full_like(tokens.owner, -1).expand(-1, entries.position.shape[1], -1)
+    return replace(
+        entries,
+        key=torch.cat([entries.key, summary.key.to(entries.key.dtype)], dim=2),
+        value=torch.cat([entries.value, summary.value.to(entries.value.dtype)], dim=2),
+        tokens=concatenate([entries.tokens, tokens]),
+        position=torch.cat([entries.position, none], dim=2),
+    )

@@ -1,0 +1,143 @@
+"""Scoring and routing, a chunk of rows at a time, and the loss that the scores may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gazekit.contracts import Described, Entries, Look, Selection, View
+from gazekit.gaze.composition import Gaze
+from gazekit.gaze.forward import Division, ForwardPass
+
+_SCORE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What routing led to.
+
+    Attributes:
+        selection: What each row looks at; None = every region.
+        loss: Mean over rows of the composition's loss, with its graph; None = there is none.
+    """
+
+    selection: Selection | None = None
+    loss: Float[Tensor, ""] | None = None
+
+
+def route(
+    look: Look,
+    seen: Look,
+    gaze: Gaze,
+    branch: int,
+    division: Division,
+    entries: Entries,
+    described: Described | None,
+    forward: ForwardPass,
+    learns: bool,
+) -> Routed:
+    """What each row looks at.
+
+    Args:
+        look: The layer's call.
+        seen: The same with all entries for keys.
+        gaze: What looks.
+        branch: Its place among the branches.
+        division: Its regions and rows.
+        entries: What there is to attend to.
+        described: What the pooler knows of the regions.
+        forward: What all layers share.
+        learns: Whether the loss is wanted.
+    """
+    openness = forward.openness_of(gaze)
+    chooses = gaze.route is not None and openness < 1.0
+    if division.regions.count == 0 or division.rows.count == 0 or not (chooses or learns):
+        return Routed()
+    asking = detached(look) if learns and gaze.loss is not None and gaze.loss.detach else look
+    batch, heads = look.query.shape[:2]
+    step = max(1, _SCORE_BYTES // (32 * batch * heads * division.regions.count))
+    chosen: list[Tensor] = []
+    losses: list[Tensor] = []
+    for start in range(0, division.rows.count, step):
+        view = _view(look, division, forward, branch, openness, start, start + step)
+        with torch.set_grad_enabled(learns):
+            scores = None
+            if described is not None and gaze.pool is not None:
+                scores = gaze.pool.score(asking, view.rows, described)
+            if learns and gaze.loss is not None:
+                losses.append(
+                    gaze.loss(scores, seen, replace(view, keys=entries.tokens, query=division.tokens))
+                )
+        if chooses and gaze.route is not None:
+            with torch.no_grad():
+                selection = gaze.route(None if scores is None else scores.detach(), view)
+            chooses = selection is not None
+            chosen += [] if selection is None else [selection.index]
+    found = Selection(torch.cat(chosen, dim=2)) if chooses else None
+    if found is not None:
+        forward.selections[branch, look.layer] = found
+    loss = sum(losses[1:], losses[0]) / division.rows.valid.sum().clamp_min(1) if losses else None
+    return Routed(found, loss)
+
+
+def _view(
+    look: Look, division: Division, forward: ForwardPass, branch: int, openness: float, start: int, stop: int
+) -> View:
+    """What a router may know of the rows `[start, stop)`."""
+    earlier = {
+        layer: Selection(found.index[:, :, start:stop])
+        for (of, layer), found in forward.selections.items()
+        # A layer that is computed again in the backward has later ones there too.
+        if of == branch and layer < look.layer
+    }
+    return View(
+        layout=forward.layout,
+        regions=division.regions,
+        rows=division.rows.narrow(start, stop),
+        complete=division.complete[:, start:stop],
+        openness=openness,
+        layer=look.layer,
+        scale=look.scale,
+        num_heads=look.query.shape[1],
+        num_kv_heads=look.key.shape[1],
+        earlier=earlier,
+    )
+
+
+def detached(look: Look) -> Look:
+    """The look without a way back into the model."""
+    tensors: dict[str, Any] = {
+        name: value.detach() for name, value in vars(look).items() if isinstance(value, Tensor)
+    }
+    return replace(look, **tensors)
+
+
+class _Attach(torch.autograd.Function):
+    """Returns the output as it is; in the backward the loss gets its weight for a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, loss: Tensor, weight: float) -> Tensor:
+        ctx.weight, ctx.like = weight, (loss.dtype, loss.device)
+        return out.view_as(out)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        dtype, device = ctx.like
+        return grad, torch.full((), ctx.weight, dtype=dtype, device=device), None
+
+
+def attach(
+    out: Float[Tensor, "batch head query value_dim"], loss: Float[Tensor, ""] | None, weight: float
+) -> Float[Tensor, "batch head query value_dim"]:
+    """The output, whose backward brings the loss's gradient along; so it survives checkpointing of a layer.
+
+    It needs no place in the model's own loss. What scales that (an average over accumulated batches, a gradient
+    scaler) does not scale it.
+    """
+    if loss is None or not loss.requires_grad:
+        return out
+    return _Attach.apply(out, loss, weight)
