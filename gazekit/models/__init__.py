@@ -25,6 +25,6 @@ AutoProcessor.register(CambrianConfig, CambrianProcessor)
 __all__ = [
     "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
     "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "StateSplit",
-    "TokenizerSource", "UnitForm", "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate", "layout_from_ids",
-    "load_parts", "save_parts", "sizes_of", "splice", "split_state", "token_ids", "units_in",
+    "TokenizerSource", "UnitForm", "VisionTower", "add_tokens", "anatomy_of", "config_at", "extract", "generate",
+    "layout_from_ids", "load_parts", "save_parts", "sizes_of", "splice", "split_state", "token_ids", "units_in",
 ]  # fmt: skip
