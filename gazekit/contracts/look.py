@@ -51,6 +51,7 @@ class Look:
         sin: RoPE's sines, likewise.
         features: What the pooler's own `features` made of each token when it arrived, aligned with `key`; None
             where it has none.
+        tokens: What each query is; None where the look was made by hand without them.
     """
 
     query: Float[Tensor, "batch head query dim"]
@@ -62,6 +63,7 @@ class Look:
     cos: Float[Tensor, "batch query rope"] | None = None
     sin: Float[Tensor, "batch query rope"] | None = None
     features: Float[Tensor, "batch feature_head key feature"] | None = None
+    tokens: Tokens | None = None
 
     @property
     def group(self) -> int:
@@ -85,13 +87,16 @@ class Described:
         return next(iter(self.tensors.values())).shape[2]
 
     def where(self, fresh: Bool[Tensor, "batch region"], other: Described) -> Described:
-        """This one's regions where `fresh`, the other's elsewhere; the other may know fewer regions."""
+        """This one's regions where `fresh`, the other's elsewhere; what either is too short for is zero.
+
+        The result has this one's regions; axes behind them are as long as the longer one's.
+        """
         merged = {}
         for name, new in self.tensors.items():
-            old = torch.zeros_like(new)
             known = other.tensors[name]
-            old[:, :, : known.shape[2]] = known
-            merged[name] = torch.where(fresh.view(fresh.shape[0], 1, -1, *[1] * (new.ndim - 3)), new, old)
+            shape = (*new.shape[:3], *map(max, new.shape[3:], known.shape[3:]))
+            new, known = _fit(new, shape), _fit(known, shape)
+            merged[name] = torch.where(fresh.view(fresh.shape[0], 1, -1, *[1] * (new.ndim - 3)), new, known)
         return Described(merged)
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> Described:
@@ -99,17 +104,29 @@ class Described:
         return Described({name: tensor.index_select(0, sample) for name, tensor in self.tensors.items()})
 
 
+def _fit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The tensor with zeros behind it, or without its end, in this shape."""
+    if tensor.shape == shape:
+        return tensor
+    common = tuple(slice(min(lengths)) for lengths in zip(tensor.shape, shape, strict=True))
+    table = tensor.new_zeros(shape)
+    table[common] = tensor[common]
+    return table
+
+
 @dataclass(frozen=True)
 class Summary:
-    """One entry for each region, which stands in the softmax beside the tokens.
+    """Entries that stand for regions, in the softmax beside the tokens.
 
     Attributes:
         key: Stands where keys stand: after RoPE, heads not repeated.
         value: Aligned with `key`.
+        region: The region that each entry ends with, -1 = no entry; None = one entry for each region, in order.
     """
 
-    key: Float[Tensor, "batch kv_head region dim"]
-    value: Float[Tensor, "batch kv_head region value_dim"]
+    key: Float[Tensor, "batch kv_head entry dim"]
+    value: Float[Tensor, "batch kv_head entry value_dim"]
+    region: Int[Tensor, "batch entry"] | None = None
 
 
 @dataclass(frozen=True)

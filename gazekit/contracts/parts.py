@@ -64,9 +64,9 @@ class Summarizer(Protocol):
     """What a pooler adds whose descriptors can stand in the softmax as entries of their own."""
 
     def entries(self, described: Described) -> Summary:
-        """A key and a value for each region; anything for a region that is not complete.
+        """A key and a value for each region, or several; anything for a region that is not complete.
 
-        Every query sees the summaries of regions that end before it or with it, in its own document.
+        Every query sees the entries of regions that end before it or with it, in its own document.
         """
 
 

@@ -23,6 +23,9 @@ from gazekit.gaze.parts import drop_parts, fit_parts
 
 NAME = "gaze"
 
+# What some decoders (GPT-OSS; Gemma 2) hand to their attention, and neither we nor the stock SDPA compute.
+_UNKNOWN = {"s_aux": "learned attention sinks", "softcap": "capped attention logits"}
+
 
 @dataclass(frozen=True)
 class GazeMask:
@@ -77,8 +80,14 @@ def gaze_attention(
         `[batch query head dim]`, and None for attention weights.
 
     Raises:
-        ValueError: A mask of the user's own, or attention dropout.
+        ValueError: A mask of the user's own, attention dropout, learned sinks or capped logits.
     """
+    for name, what in _UNKNOWN.items():
+        if kwargs.get(name) is not None:
+            raise ValueError(
+                f"the decoder must not have {what} ({name}), which gaze would leave out; use a checkpoint with "
+                "another decoder"
+            )
     if gaze_pass is None or sliding_window is not None or not hasattr(module, "gaze"):
         mask = attention_mask.build() if isinstance(attention_mask, GazeMask) else attention_mask
         return sdpa_attention_forward(

@@ -53,6 +53,7 @@ def describe(
     regions = division.regions
     if known is not None and division.completed is None and known.count == regions.count:
         return known
+    seen = replace(seen, tokens=division.tokens)
     described = gaze.pool.describe(seen, regions.aligned(entries.tokens.owner[:, 0]))
     if known is not None:
         none = torch.zeros_like(regions.size, dtype=torch.bool)
@@ -63,18 +64,25 @@ def describe(
 
 
 def with_summaries(entries: Entries, gaze: Gaze, described: Described, regions: Regions) -> Entries:
-    """The entries and, behind them, one for each region; each counts as a context token at the region's end.
+    """The entries and, behind them, those of the regions; each counts as a context token at its region's end.
 
     So the one formula of visibility says who sees it: whoever comes after the region, in its document.
     """
     summary = gaze.pool.entries(described)
-    there = (regions.document >= 0)[:, None]
+    count, batch = regions.count, regions.size.shape[0]
+    each = torch.arange(count, device=regions.size.device).expand(batch, -1)
+    of = each if summary.region is None else summary.region
+    unit, document, order = (
+        field.gather(1, of.clamp_min(0))[:, None] for field in (regions.unit, regions.document, regions.last)
+    )
+    # A region that may still grow ends nowhere yet: its `last` is beyond what an order can be.
+    there = (of >= 0)[:, None] & (document >= 0) & (order <= torch.iinfo(torch.int32).max)
     tokens = Tokens(
         kind=torch.where(there, int(Kind.CONTEXT), int(Kind.PAD)),
-        unit=regions.unit[:, None],
-        document=regions.document[:, None],
-        order=regions.last[:, None],
-        owner=torch.full_like(regions.unit[:, None], -1),
+        unit=unit,
+        document=document,
+        order=order,
+        owner=torch.full_like(unit, -1),
     )
     none = torch.full_like(tokens.owner, -1).expand(-1, entries.position.shape[1], -1)
     return replace(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Described, Look, Regions, Rows
+from gazekit.pool._match import dot
+from gazekit.pool._members import means, wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,40 +19,14 @@ class MeanPooler:
     The keys are the cached ones, so they stand after RoPE. Means and scores are fp32 or wider whatever the
     model's dtype. It has no weights and suits every pretrained model; what it cannot see is a single token
     that stands out in a large region.
+
+    Source: Song et al. (2026), equation 2; also the gate of MoBA (Lu et al., 2025).
     """
 
     def describe(self, look: Look, regions: Regions) -> Described:
         """Mean key of each region, per KV head; zero for a region without members at hand."""
-        key = look.key.to(torch.promote_types(look.key.dtype, torch.float32))
-        batch, heads, _, dim = key.shape
-        slot = torch.where(regions.owner >= 0, regions.owner, regions.count)
-        slot = slot + torch.arange(batch, device=slot.device)[:, None] * (regions.count + 1)
-        size = batch * (regions.count + 1)
-        total = _sum_by(
-            slot.flatten(), rearrange(key, "batch head token dim -> (batch token) (head dim)"), size
-        )
-        members = _sum_by(slot.flatten(), key.new_ones(slot.numel(), 1), size).clamp_min(1)
-        mean = (total / members).view(batch, regions.count + 1, heads, dim)[:, :-1]
-        return Described({"mean": rearrange(mean, "batch region head dim -> batch head region dim")})
+        return Described({"mean": means(wide(look.key), regions)})
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
-        """`query . mean`, unscaled; heads of a group share their KV head's means, a block's queries have theirs too."""
-        mean = described.tensors["mean"]
-        query = rows.mean(look.query).to(mean.dtype)
-        grouped = rearrange(
-            query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=look.group
-        )
-        with torch.autocast(mean.device.type, enabled=False):
-            scores = grouped @ mean.transpose(-1, -2)
-        return rearrange(
-            scores, "batch kv_head (group row) region -> batch (kv_head group) row region", group=look.group
-        )
-
-
-def _sum_by(slot: Tensor, values: Float[Tensor, "token width"], size: int) -> Float[Tensor, "slot width"]:
-    """Sums the values of each slot in the order in which they come, so that equal input gives equal bits."""
-    total = values.new_zeros(size, values.shape[1])
-    # On CUDA index_add adds in any order and an accumulating index_put sorts first; on a CPU it is reversed.
-    if values.is_cuda:
-        return total.index_put((slot,), values, accumulate=True)
-    return total.index_add(0, slot, values)
+        """`query . mean`, unscaled; heads of a group share their KV head's means."""
+        return dot(rows.mean(look.query), described.tensors["mean"])

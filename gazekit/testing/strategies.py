@@ -5,6 +5,7 @@ tensors come from a generator whose seed is drawn.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from hypothesis import strategies as st
@@ -190,6 +191,10 @@ def looks(draw: Draw, sizes: Sizes, batch: int, length: int, dtype: torch.dtype 
     heads = [sizes.num_heads, sizes.num_kv_heads, sizes.num_kv_heads]
     drawn = torch.randn(batch, sum(heads), length, sizes.head_dim, generator=chance, dtype=dtype)
     query, key, value = drawn.split(heads, dim=1)
+    # Half of the pairs turn, so that a part of every wide head has no position; one pair at least, where there is one.
+    pairs = min(sizes.head_dim // 2, 1 + sizes.head_dim // 4)
+    turn = torch.arange(length, dtype=dtype)[:, None] * 10.0 ** -torch.arange(pairs, dtype=dtype)
+    angle = torch.cat([turn, turn], dim=-1).expand(batch, -1, -1)
     return Look(
         query=query,
         key=key,
@@ -197,6 +202,8 @@ def looks(draw: Draw, sizes: Sizes, batch: int, length: int, dtype: torch.dtype 
         layer=draw(st.integers(0, sizes.num_layers - 1)),
         scale=sizes.head_dim**-0.5,
         hidden=torch.randn(batch, length, sizes.hidden_dim, generator=chance, dtype=dtype),
+        cos=angle.cos(),
+        sin=angle.sin(),
     )
 
 
@@ -207,7 +214,7 @@ def pooling_cases(draw: Draw, model: Sizes | None = None) -> PoolingCase:
     divided = draw(regions(layout))
     model = model or draw(sizes())
     query = layout.tokens.owned_by(divided.owner[:, None])
-    look = draw(looks(model, layout.clip.shape[0], layout.length))
+    look = replace(draw(looks(model, layout.clip.shape[0], layout.length)), tokens=query)
     return PoolingCase(layout=layout, look=look, regions=divided, rows=draw(rows(query)))
 
 

@@ -39,8 +39,7 @@ def measure(
     None where nothing routes, and where nothing is `wanted`: counting takes a few percent of a step.
     """
     if not wanted or not any(
-        isinstance(gaze := getattr(module, "gaze", None), Gaze) and gaze.route is not None
-        for module in model.modules()
+        isinstance(gaze := getattr(module, "gaze", None), Gaze) and gaze.routes for module in model.modules()
     ):
         yield lambda: None
         return

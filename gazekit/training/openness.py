@@ -22,7 +22,7 @@ def schedule_of(model: nn.Module) -> Schedule | None:
     gazes = [gaze for module in model.modules() if isinstance(gaze := getattr(module, "gaze", None), Gaze)]
     schedules: list[Schedule] = []
     for gaze in gazes:
-        if gaze.route is not None and gaze.schedule not in schedules:
+        if gaze.routes and gaze.schedule not in schedules:
             schedules.append(gaze.schedule)
     if len(schedules) > 1:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import GptOssConfig, GptOssForCausalLM
 from transformers.cache_utils import StaticCache
 
 from gazekit.gaze import Gaze, GazeCache, begin_pass, compositions, install, prepare_cache, watch
@@ -73,6 +74,18 @@ def test_attention_dropout_is_refused(lay):
         layer.self_attn.attention_dropout = 0.1
     with pytest.raises(ValueError, match=r"attention_dropout must be 0 under gaze, got 0\.1"):
         Runner(model, GAZE).forward(lay, prompt(lay))
+
+
+@torch.no_grad()
+def test_learned_sinks_are_refused():
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = GptOssConfig(
+        **sizes, vocab_size=16, num_hidden_layers=2, head_dim=8, num_local_experts=2, num_experts_per_tok=1
+    )
+    model = GptOssForCausalLM(config).eval()
+    install(model, GAZE)
+    with pytest.raises(ValueError, match=r"must not have learned attention sinks \(s_aux\)"):
+        model(input_ids=torch.tensor([[1, 2, 3]]))
 
 
 @torch.no_grad()

@@ -3,10 +3,26 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
+
 from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend
 from gazekit.context import LearnedContext
+from gazekit.contracts import Sizes
 from gazekit.partition import GridPartition
-from gazekit.pool import MeanPooler
+from gazekit.pool import (
+    CompressionPooler,
+    IndexerPooler,
+    LearnedAttentionPooler,
+    LinearGatePooler,
+    LowRankPooler,
+    MaxPooler,
+    MeanPooler,
+    MinMaxPooler,
+    OraclePooler,
+    ProbePooler,
+    SummaryPooler,
+    UnrotatedMeanPooler,
+)
 from gazekit.route import RandomRouter, TopKRouter
 from gazekit.schedule import ConstantSchedule, ProgressiveSchedule
 from gazekit.store import ResidentStore
@@ -31,6 +47,24 @@ class Case:
 
 
 UNSCORED = {"ties go to the lowest id": "it reads no scores, so that none are equal"}
+BETWEEN, CONSTANT = "between its members", "constant in constant out"
+ORDER = "order of members is irrelevant"
+MASS = "mass grows with the number of members"
+BEFORE = "it pools keys before RoPE, which differ where keys after it are equal"
+PART = "it scores in a part of the directions only"
+OWN = "it scores by keys of its own from hidden states"
+SHARES = "it scores by shares of attention instead of logits"
+SMALL = {"sizes": Sizes(num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, hidden_dim=32)}
+
+
+def bound(part):
+    """The part with weights for SMALL, the same in every run."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        part.bind(SMALL["sizes"])
+    return part
+
+
 STANDING = {
     "starts dense": "it stands at the target from the start",
     "ends at the target": "it stands where it was set, which need not be the target",
@@ -50,6 +84,43 @@ CASES = [
     Case(GridPartition(size=(1, 2, 2)), laws.check_grid),
     Case(GridPartition(size=(2, 3, 2)), laws.check_grid),
     Case(MeanPooler(), laws.check_pooler),
+    Case(SummaryPooler(), laws.check_pooler),
+    Case(MaxPooler(), laws.check_pooler, omit={BETWEEN: "no member need be largest in every channel"}),
+    Case(MinMaxPooler(), laws.check_pooler, omit={BETWEEN: "it is an upper bound of what members score"}),
+    Case(OraclePooler(), laws.check_pooler, omit={BETWEEN: MASS, CONSTANT: MASS}),
+    Case(UnrotatedMeanPooler(), laws.check_pooler, SMALL, omit={BETWEEN: BEFORE, CONSTANT: BEFORE}),
+    Case(bound(LearnedAttentionPooler()), laws.check_pooler, SMALL),
+    Case(bound(LowRankPooler(rank=8)), laws.check_pooler, SMALL),
+    Case(bound(LowRankPooler(rank=3)), laws.check_pooler, SMALL, omit={BETWEEN: PART, CONSTANT: PART}),
+    Case(
+        bound(LinearGatePooler()),
+        laws.check_pooler,
+        SMALL,
+        omit={
+            BETWEEN: BEFORE,
+            CONSTANT: BEFORE,
+            ORDER: "the first member listed lends the region its position",
+        },
+    ),
+    Case(
+        bound(IndexerPooler(num_heads=2, dim=4)), laws.check_pooler, SMALL, omit={BETWEEN: OWN, CONSTANT: OWN}
+    ),
+    Case(
+        bound(CompressionPooler(length=4, stride=2)),
+        laws.check_pooler,
+        SMALL,
+        omit={
+            BETWEEN: SHARES,
+            CONSTANT: SHARES,
+            ORDER: "a block has places, which its embedding tells apart",
+            "reads only members": "blocks overlap regions, and share one softmax",
+        },
+    ),
+    Case(
+        ProbePooler(num_probe=3),
+        laws.check_pooler,
+        omit={BETWEEN: SHARES, CONSTANT: SHARES, "reads only members": "regions share the probes' attention"},
+    ),
     Case(TopKRouter(k=2), laws.check_router),
     Case(TopKRouter(k=1, share="group"), laws.check_router),
     Case(RandomRouter(k=2, seed=3), laws.check_router, omit=UNSCORED),

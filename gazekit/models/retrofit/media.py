@@ -55,7 +55,10 @@ class Adapter(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the model inputs that `media` reads: grids, sizes, pixels."""
+        """Names of the model inputs that `media` reads: grids, sizes, pixels.
+
+        One of them must come with every image, read or not: a call without any brings no new image.
+        """
 
     def visual_ids(self, config: PreTrainedConfig) -> tuple[int, int | None]:
         """Placeholder ids of images and of videos; None = no videos."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from gazekit.contracts import Pooler, Sizes
+from gazekit.contracts import Described, Featuring, Look, Pooler, Sizes
 from gazekit.testing import strategies
 from gazekit.testing.cases import PoolingCase
 from gazekit.testing.draw import generator
@@ -21,7 +21,16 @@ def _cases(sizes: Sizes | None = None) -> st.SearchStrategy[PoolingCase]:
 
 
 def _scores(part: Pooler, case: PoolingCase) -> Float[Tensor, "batch head row region"]:
-    return part.score(case.look, case.rows, part.describe(case.look, case.regions))
+    return part.score(case.look, case.rows, _described(part, case))
+
+
+def _described(part: Pooler, case: PoolingCase) -> Described:
+    return part.describe(_featured(part, case.look), case.regions)
+
+
+def _featured(part: Pooler, look: Look) -> Look:
+    """The look with what the pooler keeps of each token, where it keeps something."""
+    return replace(look, features=part.features(look)) if isinstance(part, Featuring) else look
 
 
 def _real(case: PoolingCase) -> Bool[Tensor, "batch 1 row region"]:
@@ -53,17 +62,20 @@ def shape_and_width(part: Pooler, case: PoolingCase) -> None:
 
 @law(_cases)
 def reads_only_members(part: Pooler, case: PoolingCase) -> None:
-    """A region's scores depend on its members' keys and values alone; padding and others may even be NaN."""
+    """A region's scores depend on its own members alone; padding and others may even be NaN."""
     expected, owner = _scores(part, case), case.regions.owner
     for region in range(-1, case.regions.count):
         spoilt = (owner == region)[:, None, :, None]
+        hidden = case.look.hidden
         look = replace(
             case.look,
             key=case.look.key.masked_fill(spoilt, torch.nan),
             value=case.look.value.masked_fill(spoilt, torch.nan),
+            hidden=None if hidden is None else hidden.masked_fill(spoilt[:, 0], torch.nan),
         )
         others = torch.arange(case.regions.count) != region
-        got = _scores(part, replace(case, look=look))
+        # Rows keep their hidden states: they ask, and are no members as far as asking goes.
+        got = part.score(case.look, case.rows, _described(part, replace(case, look=look)))
         there = _real(case).expand_as(expected) & others
         same = torch.allclose(got[there], expected[there], rtol=1e-5, atol=1e-5)
         what = "tokens of no region" if region < 0 else f"the members of region {region}"
@@ -79,9 +91,7 @@ def padding_changes_nothing(part: Pooler, case: PoolingCase) -> None:
 
 def _padded(case: PoolingCase, count: int) -> PoolingCase:
     look, rows = case.look, case.rows
-    hidden = look.hidden
-    if hidden is not None:
-        hidden = torch.nn.functional.pad(hidden, (0, 0, count, 0), value=7.0)
+    place = torch.arange(-count, look.query.shape[2]).clamp_min(-1).expand(look.query.shape[0], 1, -1)
     owner = torch.nn.functional.pad(case.regions.owner, (count, 0), value=-1)
     return replace(
         case,
@@ -90,7 +100,10 @@ def _padded(case: PoolingCase, count: int) -> PoolingCase:
             query=_behind(count, look.query),
             key=_behind(count, look.key),
             value=_behind(count, look.value),
-            hidden=hidden,
+            hidden=_ahead(count, look.hidden),
+            cos=_ahead(count, look.cos),
+            sin=_ahead(count, look.sin),
+            tokens=None if look.tokens is None else look.tokens.take(place),
         ),
         regions=case.regions.aligned(owner),
         rows=replace(
@@ -103,6 +116,10 @@ def _padded(case: PoolingCase, count: int) -> PoolingCase:
 
 def _behind(count: int, tensor: Float[Tensor, "batch head token dim"]) -> Float[Tensor, "batch head new dim"]:
     return torch.nn.functional.pad(tensor, (0, 0, count, 0), value=7.0)
+
+
+def _ahead(count: int, tensor: Float[Tensor, "batch token width"] | None) -> Tensor | None:
+    return None if tensor is None else _behind(count, tensor[:, None])[:, 0]
 
 
 @law(_cases)
@@ -118,7 +135,7 @@ def batch_is_one_by_one(part: Pooler, case: PoolingCase) -> None:
 @law(_cases)
 def chunked_rows_are_all_rows(part: Pooler, case: PoolingCase) -> None:
     """Scoring a few rows at a time gives what scoring all at once does."""
-    described = part.describe(case.look, case.regions)
+    described = _described(part, case)
     expected = part.score(case.look, case.rows, described)
     for row in range(case.rows.count):
         got = part.score(case.look, case.rows.narrow(row, row + 1), described)
@@ -130,9 +147,12 @@ def chunked_rows_are_all_rows(part: Pooler, case: PoolingCase) -> None:
 def order_of_members_is_irrelevant(part: Pooler, case: PoolingCase) -> None:
     """Keys and values listed in another order, with their regions, score the same."""
     order = torch.randperm(case.layout.length, generator=generator(case.layout.length))
-    look = replace(case.look, key=case.look.key[:, :, order], value=case.look.value[:, :, order])
-    moved = replace(case, look=look, regions=case.regions.aligned(case.regions.owner[:, order]))
-    _assert_equal(case, _scores(part, moved), _scores(part, case), "with tokens in another order")
+    look = _featured(part, case.look)
+    features = None if look.features is None else look.features[:, :, order]
+    look = replace(look, key=look.key[:, :, order], value=look.value[:, :, order], features=features)
+    described = part.describe(look, case.regions.aligned(case.regions.owner[:, order]))
+    got = part.score(case.look, case.rows, described)
+    _assert_equal(case, got, _scores(part, case), "with tokens in another order")
 
 
 @law(_cases)
@@ -158,6 +178,19 @@ def between_its_members(part: Pooler, case: PoolingCase) -> None:
     there = _real(case).expand_as(got)
     inside = (low - 1e-4 <= got) & (got <= high + 1e-4)
     assert inside[there].all(), f"scores {got.tolist()} leave [{low.tolist()}, {high.tolist()}]"
+
+
+@law(_cases)
+def bounds_its_members(part: Pooler, case: PoolingCase) -> None:
+    """A region scores no worse than the member that matches the query best. Only for poolers that promise it."""
+    logits, got = _logits(case), _scores(part, case)
+    for region in range(case.regions.count):
+        member = (case.regions.owner == region)[:, None, None]
+        best = logits.masked_fill(~member, -torch.inf).amax(-1)
+        there = _real(case)[..., region].expand_as(best)
+        assert (got[..., region] >= best - 1e-4)[there].all(), (
+            f"region {region} scores {got[..., region].tolist()}, below {best.tolist()}"
+        )
 
 
 def _logits(case: PoolingCase) -> Float[Tensor, "batch head row token"]:

@@ -1,0 +1,21 @@
+"""How rows meet descriptors."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+
+def dot(
+    query: Float[Tensor, "batch head row dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
+) -> Float[Tensor, "batch head row region"]:
+    """`query . descriptor`; query heads of a group share their KV head's descriptors."""
+    group = query.shape[1] // descriptor.shape[1]
+    grouped = rearrange(query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=group)
+    with torch.autocast(query.device.type, enabled=False):
+        scores = grouped.to(descriptor.dtype) @ descriptor.transpose(-1, -2)
+    return rearrange(
+        scores, "batch kv_head (group row) region -> batch (kv_head group) row region", group=group
+    )
