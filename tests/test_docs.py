@@ -4,16 +4,22 @@ Every ``python`` block of a page runs, in order and in one namespace, unless the
 ``<!-- not run: REASON -->``. A block below ``<!-- file: NAME -->`` is written to that file for the blocks after it,
 and a ``yaml`` block below ``<!-- recipe -->`` must pass the check of recipes. Console lines that call gazekit name
 commands that exist.
+
+A page's pictures (``assets/<page>/``) are those that its Python writes into the working folder:
+``pytest tests/test_docs.py --refresh-pictures`` puts what the pages make now in their place.
 """
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -50,6 +56,26 @@ def of(page: str, *languages: str) -> list[Block]:
     return [block for block in blocks((ROOT / page).read_text()) if block.language in languages]
 
 
+def pictures(page: str) -> list[Path]:
+    """The pictures that a page shows as its own."""
+    path = ROOT / page
+    shown = re.findall(rf"!\[[^\]]+\]\((assets/{re.escape(path.stem)}/[\w.-]+)\)", path.read_text())
+    return [path.parent / name for name in shown]
+
+
+def far_apart(made: Path, shown: Path) -> str | None:
+    """How two pictures differ; None = as little as two versions of a font do."""
+    with Image.open(made) as first, Image.open(shown) as second:
+        if any(abs(a - b) > 8 for a, b in zip(first.size, second.size, strict=True)):
+            return f"{first.size} pixels, {second.size} shown"
+        small = [
+            np.asarray(one.convert("RGB").resize((96, 64), Image.Resampling.BOX), float)
+            for one in (first, second)
+        ]
+    apart = np.abs(small[0] - small[1])
+    return None if apart.mean() < 3 and np.percentile(apart, 99) < 40 else f"{apart.mean():.1f} of 255 apart"
+
+
 def runs(block: Block) -> bool:
     return block.language == "python" and not block.mark.startswith(("not run", "file: "))
 
@@ -69,7 +95,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs, of(page, "python")))])
-def test_the_python_of_a_page_runs(page: str, workplace: Path):
+def test_the_python_of_a_page_runs(page: str, workplace: Path, request: pytest.FixtureRequest):
     names = {"__name__": "documentation"}
     for block in of(page, "python", "yaml", "text"):
         if block.mark.startswith("file: "):
@@ -77,6 +103,11 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path):
         elif runs(block):
             padded = "\n" * (block.line - 1) + block.code
             exec(compile(padded, str(ROOT / page), "exec"), names)
+    for shown in pictures(page):
+        if request.config.getoption("--refresh-pictures"):
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(workplace / shown.name, shown)
+        assert far_apart(workplace / shown.name, shown) is None, f"{shown}: see --refresh-pictures"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +119,23 @@ def test_the_recipes_of_a_page_pass_the_check(page: str):
     for block in of(page, "yaml"):
         if block.mark == "recipe":
             parse(block.code)
+
+
+def test_a_picture_of_something_else_is_told_from_one_in_another_font(tmp_path: Path):
+    first, *others = pictures("docs/tour.md")
+    for other in others:
+        assert far_apart(other, first), other.name
+    with Image.open(first) as image:
+        image.convert("RGB").point(lambda level: min(255, level + 1)).save(tmp_path / "near.png")
+    assert far_apart(tmp_path / "near.png", first) is None
+
+
+def test_every_asset_of_a_page_is_shown_and_small():
+    folders = [folder for folder in (ROOT / "docs/assets").iterdir() if folder.is_dir()]
+    assert folders
+    for folder in folders:
+        assert set(folder.iterdir()) == set(pictures(f"docs/{folder.name}.md"))
+        assert all(picture.stat().st_size < 150_000 for picture in folder.iterdir())
 
 
 def test_blocks_are_found_with_their_marks_and_lines():
