@@ -56,7 +56,7 @@ def save_maps(
     Args:
         path: PNG to write.
         field: The image and its regions.
-        maps: Values of each token by the panel's title; NaN is left clear.
+        maps: Values of each token by the panel's title; NaN is left grey.
         label: Name and unit of the values.
         title: Title.
         columns: Panels side by side.
@@ -73,8 +73,9 @@ def save_maps(
     heat = ScalarMappable(Normalize(low, high), "viridis")
     relief = 0.55 + 0.6 * (_photo(field).mean(axis=-1, keepdims=True) - 0.5)
     for axes, values in zip(panels, maps.values(), strict=True):
-        colours = heat.to_rgba(field.pixels(values))[..., :3]
-        axes.imshow(np.clip(colours * relief + 0.2 * relief, 0, 1))
+        spread = field.pixels(values)
+        colours = np.where(np.isnan(spread)[..., None], 0.8, heat.to_rgba(spread)[..., :3])
+        axes.imshow(np.clip(relief * (colours + 0.2), 0, 1))
     bar = figure.colorbar(heat, ax=panels, fraction=0.03, pad=0.015)
     bar.set_label(label, fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7, colors=INK)
