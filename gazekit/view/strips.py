@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from gazekit.contracts import Entries, Kind, Tokens
@@ -16,6 +17,7 @@ from gazekit.view._plot import ACCENT, INK, MUTED, WARM, pyplot, save_small
 _DPI = 130
 _WIDTH = 7.0
 _KINDS = {Kind.VISUAL: ("visual", ACCENT), Kind.CONTEXT: ("context", "#2b8a3e"), Kind.TEXT: ("text", INK)}
+_UNSEEN = "#e9edf1"
 _TWO_BLUES = ("#8fb0dd", "#c3d4ec")
 
 
@@ -64,20 +66,13 @@ def save_visible(
 
 
 def _lines(axes: Any, seen: Bool[np.ndarray, "query key"], colour: str) -> None:
-    """A line for each query, in colour where it sees a key, with a gap to the next."""
-    from matplotlib.colors import ListedColormap
-
-    gaps = np.kron(seen, np.array([[0], *[[1]] * 6, [0]]))
-    table = np.where(gaps == 1, 2, np.kron(np.ones_like(seen, dtype=int), np.array([[0], *[[1]] * 6, [0]])))
-    extent = (0, seen.shape[1], len(seen) - 0.5, -0.5)
-    axes.imshow(
-        table, cmap=ListedColormap(["white", "#e9edf1", colour]), vmin=0, vmax=2, aspect="auto", extent=extent,
-        interpolation="nearest",
-    )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    """A line for each query, in colour where it sees a key."""
+    for line, keys in enumerate(seen):
+        for begin, length in _runs(keys):
+            fill = colour if keys[begin] else _UNSEEN
+            axes.broken_barh([(begin, length)], (line - 0.38, 0.76), facecolor=fill, linewidth=0)
+    axes.set(xlim=(0, seen.shape[1]), ylim=(len(seen) - 0.5, -0.5))
+    _bare(axes)
 
 
 def save_entries(
@@ -114,11 +109,10 @@ def save_entries(
     longest = max(one.key.shape[2] for one in entries.values())
     for axes, (name, one) in zip(grid[:, 0], entries.items(), strict=True):
         strip = _strip(one.tokens, sample, min(kv_head, one.tokens.kind.shape[1] - 1), marked)
-        axes.imshow(strip[None], aspect="auto", interpolation="nearest", extent=(0, len(strip), 1, 0))
-        axes.set_xlim(0, longest)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+        for begin, length in _runs(strip):
+            axes.broken_barh([(begin, length)], (0, 1), facecolor=strip[begin], linewidth=0)
+        axes.set(xlim=(0, longest), ylim=(0, 1))
+        _bare(axes)
         axes.add_patch(_frame(len(strip)))
         axes.set_title(name, fontsize=8, color=INK, loc="left", pad=3)
     _write(figure, title, path)
@@ -126,19 +120,31 @@ def save_entries(
 
 def _strip(
     tokens: Tokens, sample: int, head: int, marked: Bool[np.ndarray, " region_or_none"]
-) -> Float[np.ndarray, "place 3"]:
+) -> Shaped[np.ndarray, " place"]:
     """The colour of each place."""
-    from matplotlib.colors import to_rgb
-
     kind, owner = (field[sample, head].cpu().numpy() for field in (tokens.kind, tokens.owner))
-    colours = np.ones((len(kind), 3))
+    colours = np.full(len(kind), "#ffffff")
     for which, (_, colour) in _KINDS.items():
-        colours[kind == which] = to_rgb(colour)
+        colours[kind == which] = colour
     for turn, colour in enumerate(_TWO_BLUES):
-        colours[(owner >= 0) & (owner % 2 == turn) & (kind != Kind.PAD)] = to_rgb(colour)
+        colours[(owner >= 0) & (owner % 2 == turn) & (kind != Kind.PAD)] = colour
     inside = np.where(owner < len(marked) - 1, owner, -1)
-    colours[marked[inside] & (kind != Kind.PAD)] = to_rgb(WARM)
+    colours[marked[inside] & (kind != Kind.PAD)] = WARM
     return colours
+
+
+def _runs(values: Shaped[np.ndarray, " place"]) -> list[tuple[int, int]]:
+    """Where runs of equal values begin, and how long they are."""
+    begins = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()]
+    return [(begin, end - begin) for begin, end in pairwise([*begins, len(values)])]
+
+
+def _bare(axes: Any) -> None:
+    """Neither ticks nor spines."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def _frame(length: int) -> Any:
