@@ -49,7 +49,7 @@ def save_maps(
     title: str = "",
     columns: int = 2,
 ) -> None:
-    """Draws values of tokens as heat over the faded image, one panel for each map, all on one scale.
+    """Draws values of tokens as heat over the image, one panel for each map, all on one scale.
 
     `Field.spread` makes a map of the values of regions.
 
@@ -62,12 +62,12 @@ def save_maps(
         columns: Panels side by side.
 
     Raises:
-        ValueError: There is no map.
+        ValueError: There is no map, or `columns` is below 1.
     """
+    figure, panels = _panels(field, list(maps), columns)
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    figure, panels = _panels(field, list(maps), columns)
     finite = np.concatenate([values[np.isfinite(values)] for values in maps.values()])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     heat = ScalarMappable(Normalize(low, high), "viridis")
@@ -101,7 +101,7 @@ def save_selection(
         columns: Panels side by side.
 
     Raises:
-        ValueError: There is no choice.
+        ValueError: There is no choice, or `columns` is below 1.
     """
     figure, panels = _panels(field, list(chosen), columns)
     for axes, regions in zip(panels, chosen.values(), strict=True):
@@ -157,6 +157,8 @@ def _panels(field: Field, titles: list[str], columns: int, width: float = _WIDTH
     """A figure with one titled panel of the image's shape for each title, and nothing in its other cells."""
     if not titles:
         raise ValueError("a picture must show at least one panel, got none; give {title: values}")
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}; it counts panels side by side")
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
     height = rows * _height(field, columns, width)

@@ -86,5 +86,7 @@ def test_a_picture_of_nothing_is_refused(tmp_path, field):
         save_selection(tmp_path / "none.png", field, {})
     with pytest.raises(ValueError, match="at least one panel, got none"):
         save_maps(tmp_path / "none.png", field, {}, label="score")
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+        save_selection(tmp_path / "none.png", field, {"a": regions(0)}, columns=0)
     with pytest.raises(ValueError, match="chosen must hold at least one point of training, got none"):
         save_schedule(tmp_path / "none.png", field, ProgressiveSchedule(), {})
