@@ -1,7 +1,8 @@
 """What every test runs under: checked shapes, NaN-filled memory, one thread, no network.
 
 Switches (environment): ``GAZEKIT_TYPECHECK=0`` leaves the shape and type checks out,
-``HYPOTHESIS_PROFILE=thorough`` tries many more examples. Options: ``--slow`` runs the tests marked slow.
+``HYPOTHESIS_PROFILE=thorough`` tries many more examples. Options: ``--slow`` runs the tests marked slow,
+``--refresh-pictures`` renews the pictures of the documentation.
 """
 
 import importlib.util
@@ -53,6 +54,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption(
+        "--refresh-pictures", action="store_true", help="put the pictures that docs pages make in their place"
+    )
 
 
 def _missing(config: pytest.Config) -> dict[str, str]:

@@ -4,16 +4,23 @@ Every ``python`` block of a page runs, in order and in one namespace, unless the
 ``<!-- not run: REASON -->``. A block below ``<!-- file: NAME -->`` is written to that file for the blocks after it,
 and a ``yaml`` block below ``<!-- recipe -->`` must pass the check of recipes. Console lines that call gazekit name
 commands that exist.
+
+A page's pictures (``assets/<page>/``) are those that its Python writes into the working folder:
+``pytest tests/test_docs.py --refresh-pictures`` puts what the pages make now in their place.
 """
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -50,6 +57,35 @@ def of(page: str, *languages: str) -> list[Block]:
     return [block for block in blocks((ROOT / page).read_text()) if block.language in languages]
 
 
+def pictures(page: str) -> list[Path]:
+    """The pictures that a page shows as its own."""
+    path = ROOT / page
+    shown = re.findall(rf"!\[[^\]]+\]\((assets/{re.escape(path.stem)}/[\w.-]+)\)", path.read_text())
+    return [path.parent / name for name in shown]
+
+
+def pinned(*names: str) -> bool:
+    """Whether these libraries are those that the suite is run with."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return all(f"{name}=={version(name)}" in lines for name in names)
+
+
+def share_apart(made: Path, shown: Path) -> float:
+    """The share of spots of 4 x 4 pixels in which two pictures differ visibly; 1 where their sizes do."""
+    with Image.open(made) as first, Image.open(shown) as second:
+        if any(abs(a - b) > 8 for a, b in zip(first.size, second.size, strict=True)):
+            return 1.0
+        size = (second.width // 4, second.height // 4)
+        one, other = (
+            np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), float)
+            for image in (first, second)
+        )
+    return float((np.abs(one - other).max(axis=-1) > 32).mean())
+
+
+SAME = 0.001 if pinned("matplotlib", "pillow") else 0.03  # other versions set letters and edges otherwise
+
+
 def runs(block: Block) -> bool:
     return block.language == "python" and not block.mark.startswith(("not run", "file: "))
 
@@ -69,7 +105,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs, of(page, "python")))])
-def test_the_python_of_a_page_runs(page: str, workplace: Path):
+def test_the_python_of_a_page_runs(page: str, workplace: Path, request: pytest.FixtureRequest):
     names = {"__name__": "documentation"}
     for block in of(page, "python", "yaml", "text"):
         if block.mark.startswith("file: "):
@@ -77,6 +113,11 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path):
         elif runs(block):
             padded = "\n" * (block.line - 1) + block.code
             exec(compile(padded, str(ROOT / page), "exec"), names)
+    for shown in pictures(page):
+        if request.config.getoption("--refresh-pictures"):
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(workplace / shown.name, shown)
+        assert share_apart(workplace / shown.name, shown) < SAME, f"{shown}: see --refresh-pictures"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +129,27 @@ def test_the_recipes_of_a_page_pass_the_check(page: str):
     for block in of(page, "yaml"):
         if block.mark == "recipe":
             parse(block.code)
+
+
+def test_a_picture_with_another_region_is_told_from_the_same_picture(tmp_path: Path):
+    shown = ROOT / "docs/assets/tour/route.png"
+    with Image.open(shown) as image:
+        picture = image.convert("RGB")
+    picture.point(lambda level: min(255, level + 1)).save(tmp_path / "near.png")
+    assert share_apart(tmp_path / "near.png", shown) == 0
+    picture.paste((20, 20, 20), (452, 116, 480, 144))  # a region of the lake
+    picture.save(tmp_path / "other.png")
+    assert 0.001 < share_apart(tmp_path / "other.png", shown) < 0.03
+    picture.crop((0, 0, 200, 200)).save(tmp_path / "cropped.png")
+    assert share_apart(tmp_path / "cropped.png", shown) == 1
+
+
+def test_every_asset_of_a_page_is_shown_and_small():
+    folders = [folder for folder in (ROOT / "docs/assets").iterdir() if folder.is_dir()]
+    assert folders
+    for folder in folders:
+        assert set(folder.iterdir()) == set(pictures(f"docs/{folder.name}.md"))
+        assert all(picture.stat().st_size < 150_000 for picture in folder.iterdir())
 
 
 def test_blocks_are_found_with_their_marks_and_lines():

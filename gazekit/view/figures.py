@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gazekit.view._plot import ACCENT, INK, MUTED, WARM, pyplot
 from gazekit.view.examples import Example
-
-INK, MUTED, ACCENT, WARM = "#1f2933", "#9aa5b1", "#2457a8", "#d9480f"
 
 
 def save_curves(
-    path: Path,
+    path: str | Path,
     curves: Mapping[str, Sequence[tuple[int, float]]],
     *,
     title: str,
@@ -34,7 +33,7 @@ def save_curves(
         log: Logarithmic axes, with a dot at each point.
         marks: Steps to mark with a dotted line, by label.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 3.2), dpi=140)
     for (name, points), colour in zip(curves.items(), (WARM, ACCENT, "#2b8a3e", INK), strict=False):
         steps, values = zip(*points, strict=True) if points else ((), ())
@@ -57,7 +56,7 @@ def save_curves(
     plt.close(figure)
 
 
-def save_glances(path: Path, examples: Sequence[Example], *, head: tuple[int, int], title: str) -> None:
+def save_glances(path: str | Path, examples: Sequence[Example], *, head: tuple[int, int], title: str) -> None:
     """Draws one row for each example: the image, then once more for each word with what a head looked at.
 
     Args:
@@ -66,11 +65,11 @@ def save_glances(path: Path, examples: Sequence[Example], *, head: tuple[int, in
         head: Layer (among those traced) and head whose regions are framed; what all heads chose is left bright.
         title: Title.
     """
-    plt = _pyplot()
+    plt = pyplot()
     words = max(len(example.said) for example in examples)
-    figure, axes = plt.subplots(
-        len(examples), words + 1, figsize=(1.55 * (words + 1), 1.85 * len(examples)), dpi=130, squeeze=False
-    )
+    tallest = max(example.image.height / example.image.width for example in examples)
+    size = (1.55 * (words + 1), (1.55 * tallest + 0.3) * len(examples))
+    figure, axes = plt.subplots(len(examples), words + 1, figsize=size, dpi=130, squeeze=False)
     for row, example in zip(axes, examples, strict=True):
         for cell in row:
             cell.axis("off")
@@ -78,8 +77,9 @@ def save_glances(path: Path, examples: Sequence[Example], *, head: tuple[int, in
         row[0].set_title(example.question, fontsize=7, color=INK)
         for word, cell in enumerate(row[1 : 1 + len(example.said)]):
             _draw_glance(cell, example, word, head)
-    figure.suptitle(title, fontsize=9, color=INK)
-    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    if title:
+        figure.suptitle(title, fontsize=9, color=INK)
+    figure.tight_layout(rect=(0, 0, 1, 0.98) if title else None)
     figure.savefig(path)
     plt.close(figure)
 
@@ -105,19 +105,3 @@ def _draw_glance(axes: Any, example: Example, word: int, head: tuple[int, int]) 
             axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=WARM, linewidth=1.6))
     right = example.said[word] == example.expected[word]
     axes.set_title(example.said[word] or "(end)", fontsize=9, color=INK if right else WARM)
-
-
-def _pyplot() -> Any:
-    """matplotlib drawing to files.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("pictures need matplotlib; install gazekit[demo]") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
