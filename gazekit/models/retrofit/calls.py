@@ -76,6 +76,9 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
     ):
         if does and given_media(model.config, kwargs):
             check_version(use)
+    if model.training and _checkpoints(model):
+        # transformers takes the cache away from checkpointed layers, and would go on from the last token alone.
+        kwargs["use_cache"] = False
     # A compiled static cache would bake one prompt's layout into its graph.
     kwargs.setdefault("disable_compile", True)
     if input_ids is not None:

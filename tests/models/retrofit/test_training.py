@@ -51,6 +51,12 @@ def test_checkpointing_changes_neither_loss_nor_gradients(model, inputs):
         torch.testing.assert_close(others[name], found[name], atol=1e-6, rtol=1e-6, msg=name)
 
 
+def test_answers_in_the_midst_of_training_are_those_of_the_model_at_rest(model, inputs):
+    prompt = {name: value for name, value in inputs.items() if name != "labels"}
+    expected = model.generate(**prompt, max_new_tokens=4, do_sample=False)
+    assert torch.equal(checkpointed(model).generate(**prompt, max_new_tokens=4, do_sample=False), expected)
+
+
 def test_bf16_trains_and_generates(model, inputs):
     loss, _ = gradients(model.train(), inputs)
     half = apply_gaze(CASE.build().to(torch.bfloat16), GAZE)
