@@ -77,6 +77,9 @@ def test_the_python_of_a_page_runs(page: str, workplace: Path):
         elif runs(block):
             padded = "\n" * (block.line - 1) + block.code
             exec(compile(padded, str(ROOT / page), "exec"), names)
+    for picture in workplace.glob("*.svg"):
+        shown = ROOT / "docs/assets/rooms" / picture.name
+        assert picture.read_text() == shown.read_text(), f"{shown} is not what {page} makes"
 
 
 @pytest.mark.parametrize(
