@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -167,9 +167,11 @@ class View:
         scale: Factor that turns a score into a logit.
         num_heads: Query heads.
         num_kv_heads: Key and value heads.
-        earlier: Selections of earlier layers of this forward for the same rows, by layer.
+        earlier: Selections of earlier layers of this forward for the same rows and regions, by layer; None = such a
+            layer looked at all of them.
         keys: What each key of the look is that goes with this view, and which region owns it; for losses.
         query: What each query of the look is, likewise.
+        divided: What `divide` asks, so that a prompt is divided once a forward; None = it divides anew.
     """
 
     layout: TokenLayout
@@ -181,6 +183,11 @@ class View:
     scale: float
     num_heads: int
     num_kv_heads: int
-    earlier: Mapping[int, Selection]
+    earlier: Mapping[int, Selection | None]
     keys: Tokens | None = None
     query: Tokens | None = None
+    divided: Callable[..., Regions] | None = None
+
+    def divide(self, partition: Callable[[TokenLayout], Regions]) -> Regions:
+        """Another division of the same prompt, its owners along the tokens of `layout` like those of `regions`."""
+        return partition(self.layout) if self.divided is None else self.divided(partition)

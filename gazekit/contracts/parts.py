@@ -88,10 +88,13 @@ class Router(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """How open the routing is at a point of training."""
+    """How open the routing of a layer is at a point of training."""
 
-    def __call__(self, progress: float) -> float:
-        """Openness in [0, 1] (1 = dense, 0 = the target) at `progress` in [0, 1] of training."""
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
+        """Openness in [0, 1] (1 = dense, 0 = the target) at `progress` in [0, 1] of training.
+
+        `depth` is the layer's place from 0 (the first layer) to 1 (the last).
+        """
 
 
 @runtime_checkable

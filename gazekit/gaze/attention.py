@@ -192,7 +192,7 @@ def begin_pass(
     stop: int,
     *,
     past_key_values: Cache | None = None,
-    openness: float | None = None,
+    openness: float | Sequence[float] | None = None,
 ) -> ForwardPass:
     """Computes once what all layers of a forward share; hand it to the text model as `gaze_pass=`.
 
@@ -202,8 +202,17 @@ def begin_pass(
         start: Sequence index of the first query.
         stop: One past that of the last.
         past_key_values: The cache that the same forward gets.
-        openness: 1 = dense ... 0 = the target; None = where each composition's schedule ends.
+        openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule of each
+            layer ends.
+
+    Raises:
+        ValueError: An openness for each layer, but not as many as there are layers.
     """
+    num_layers = len(_attentions(text_model))
+    if isinstance(openness, Sequence) and len(openness) != num_layers:
+        raise ValueError(
+            f"openness must be one number or one for each of the {num_layers} layers, got {len(openness)}"
+        )
     layers = [] if past_key_values is None else past_key_values.layers
     ours = {index: layer for index, layer in enumerate(layers) if isinstance(layer, GazeCacheLayer)}
     memory: dict[int, LayerMemory] = {}
@@ -216,6 +225,7 @@ def begin_pass(
         start=start,
         stop=stop,
         openness=openness,
+        num_layers=num_layers,
         memory=memory,
         trace=text_model.__dict__.get("gaze_trace"),
         known=next(iter(ours.values())).divisions if ours else Divisions(),

@@ -212,7 +212,7 @@ def _look(gazes: Sequence[Gaze], layout: TokenLayout, sizes: Sizes) -> list[_Lay
     grown = layout.extended(layout.length + 1)
     query = grown.tokens.narrow(layout.length, layout.length + 1)
     divided = {}
-    earlier: dict[int, Selection] = {}
+    earlier: dict[int, Selection | None] = {}
     layers = []
     for number in range(sizes.num_layers):
         gaze = gazes[number % len(gazes)]
@@ -248,7 +248,9 @@ def _plan(gaze: Gaze, layout: TokenLayout, query: Tokens, regions: Regions, size
     )
 
 
-def _one(gaze: Gaze, layout: TokenLayout, plan: Plan, layer: int, earlier: dict[int, Selection]) -> _Layer:
+def _one(
+    gaze: Gaze, layout: TokenLayout, plan: Plan, layer: int, earlier: dict[int, Selection | None]
+) -> _Layer:
     """One layer's look, averaged over the rows."""
     complete = complete_regions(plan.rows, plan.regions)
     count = int(complete[:, :1].sum())
@@ -268,7 +270,7 @@ def _one(gaze: Gaze, layout: TokenLayout, plan: Plan, layer: int, earlier: dict[
             earlier=dict(earlier),
         )
         selection = gaze.route(None if gaze.pool is None else _even_scores(complete), view)
-    if selection is not None:
+    if gaze.route is not None:
         earlier[layer] = selection
     return _Layer(
         seen=_seen(replace(plan, selection=selection), layout),

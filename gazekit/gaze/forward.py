@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -80,12 +81,14 @@ class ForwardPass:
         declared: Length of the layout without generated text.
         start: Sequence index of the first query.
         stop: One past that of the last query.
-        openness: 1 = dense ... 0 = the target; None = where each composition's schedule ends.
+        openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule of each
+            layer ends.
+        num_layers: Decoder layers.
         memory: What each layer keeps between forwards; empty without a region cache.
         trace: Records what was looked at; None = nobody watches.
         known: Divisions that an earlier forward made.
         eviction: Drops entries of each layer after this forward; None = nothing is dropped.
-        selections: What the layers so far have selected, by branch and layer.
+        selections: What the layers so far have selected, by branch and layer, and among which regions; None = all.
         backends: The backends chosen in this forward, by use.
     """
 
@@ -93,18 +96,21 @@ class ForwardPass:
     declared: int
     start: int
     stop: int
-    openness: float | None
+    openness: float | Sequence[float] | None
+    num_layers: int
     memory: dict[int, LayerMemory]
     trace: GazeTrace | None
     known: Divisions
     eviction: Eviction | None = None
-    selections: dict[tuple[int, int], Selection] = field(default_factory=dict)
+    selections: dict[tuple[int, int], tuple[Division, Selection | None]] = field(default_factory=dict)
     backends: dict[object, Backend] = field(default_factory=dict)
     divisions: dict[object, Division] = field(default_factory=dict)
 
-    def openness_of(self, gaze: Gaze) -> float:
-        """Openness for a composition."""
-        return gaze.schedule(1.0) if self.openness is None else self.openness
+    def openness_of(self, gaze: Gaze, layer: int) -> float:
+        """Openness for a layer and its composition."""
+        if self.openness is None:
+            return gaze.schedule(1.0, layer / max(1, self.num_layers - 1))
+        return self.openness[layer] if isinstance(self.openness, Sequence) else self.openness
 
     def division(self, gaze: Gaze) -> Division:
         """Regions and rows for a composition, computed once for all layers that share them."""
@@ -114,7 +120,7 @@ class ForwardPass:
         return self.divisions[key]
 
     def _divide(self, gaze: Gaze) -> Division:
-        regions = self._regions(gaze.partition)
+        regions = self.regions_of(gaze.partition)
         window = self.layout.tokens.narrow(self.start, self.stop)
         tokens = window.owned_by(regions.owner[:, None, self.start : self.stop])
         routes = torch.zeros_like(tokens.kind[:, 0], dtype=torch.bool)
@@ -136,9 +142,9 @@ class ForwardPass:
         """The block of each query, -1 = its own; None where queries choose alone."""
         if gaze.rows is None or self.stop - self.start == 1:
             return None
-        return self._regions(gaze.rows).owner[:, self.start : self.stop]
+        return self.regions_of(gaze.rows).owner[:, self.start : self.stop]
 
-    def _regions(self, partition: Partitioner | None) -> Regions:
+    def regions_of(self, partition: Partitioner | None) -> Regions:
         """The regions of the layout so far; those of visual tokens are kept while only text follows."""
         if partition is None:
             return _no_regions(self.layout)

@@ -53,8 +53,10 @@ def route(
         forward: What all layers share.
         learns: Whether the loss is wanted.
     """
-    openness = forward.openness_of(gaze)
+    openness = forward.openness_of(gaze, look.layer)
     chooses = gaze.route is not None and openness < 1.0
+    if gaze.route is not None:
+        forward.selections[branch, look.layer] = (division, None)
     if division.regions.count == 0 or division.rows.count == 0 or not (chooses or learns):
         return Routed()
     asking = detached(look) if learns and gaze.loss is not None and gaze.loss.detach else look
@@ -79,7 +81,7 @@ def route(
             chosen += [] if selection is None else [selection.index]
     found = Selection(torch.cat(chosen, dim=2)) if chooses else None
     if found is not None:
-        forward.selections[branch, look.layer] = found
+        forward.selections[branch, look.layer] = (division, found)
     loss = sum(losses[1:], losses[0]) / division.rows.valid.sum().clamp_min(1) if losses else None
     return Routed(found, loss)
 
@@ -89,10 +91,10 @@ def _view(
 ) -> View:
     """What a router may know of the rows `[start, stop)`."""
     earlier = {
-        layer: Selection(found.index[:, :, start:stop])
-        for (of, layer), found in forward.selections.items()
+        layer: None if found is None else Selection(found.index[:, :, start:stop])
+        for (of, layer), (among, found) in forward.selections.items()
         # A layer that is computed again in the backward has later ones there too.
-        if of == branch and layer < look.layer
+        if of == branch and layer < look.layer and among is division
     }
     return View(
         layout=forward.layout,
@@ -105,6 +107,7 @@ def _view(
         num_heads=look.query.shape[1],
         num_kv_heads=look.key.shape[1],
         earlier=earlier,
+        divided=forward.regions_of,
     )
 
 

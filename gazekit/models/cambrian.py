@@ -215,7 +215,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
         gaze_layout: Int[Tensor, "batch token field"] | None = None,
-        gaze_openness: float | None = None,
+        gaze_openness: float | Sequence[float] | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss where labels are given.
@@ -235,7 +235,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
             num_items_in_batch: Supervised tokens of the global batch, which the summed loss is divided by; None = mean.
             gaze_layout: `layout(...).pack()` of the whole prompt; needed where a cache holds what came before.
-            gaze_openness: 1 = dense ... 0 = the target; None = where the schedule ends.
+            gaze_openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule
+                ends.
             **kwargs: For the decoder (`output_hidden_states` and the like).
 
         Raises:

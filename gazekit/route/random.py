@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route._select import Share, check, keep_highest, with_ids
+from gazekit.route._select import Share, check_count, check_share, heads_of, keep_highest, with_ids
 
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -24,7 +24,7 @@ class RandomRouter:
     Args:
         k: Regions that a row looks at, at least 1.
         seed: Another seed, other lots.
-        share: "head": each query head draws. "group": each KV head.
+        share: "head": each query head draws. "group": each KV head. "layer": one lot for all.
 
     Raises:
         ValueError: `k` is below 1 or `share` is unknown.
@@ -35,20 +35,20 @@ class RandomRouter:
     share: Share = "head"
 
     def __post_init__(self) -> None:
-        check(self.k, self.share)
+        check_count("k", self.k)
+        check_share(self.share)
 
     def __call__(self, scores: Float[Tensor, "batch head row region"] | None, view: View) -> Selection | None:
         """Regions by lot; None at openness 1. The scores are not read."""
         if view.openness >= 1:
             return None
-        heads = view.num_heads if self.share == "head" else view.num_kv_heads
-        head = torch.arange(heads, device=view.complete.device)
+        head = torch.arange(heads_of(self.share, view), device=view.complete.device)
         state = torch.zeros_like(head) + self.seed
         state = _mix(_mix(state) + view.layer)
         state = _mix(state + head)[None, :, None]
         state = _mix(state + view.rows.first[:, None, :])[..., None]
         lots = _mix(state + view.regions.ordinal[:, None, None, :])
-        return keep_highest(with_ids(lots), view.complete, self.k, view.openness)
+        return keep_highest(with_ids(lots), view.complete[:, None], self.k, view.openness)
 
 
 def _mix(x: Int[Tensor, "..."]) -> Int[Tensor, "..."]:

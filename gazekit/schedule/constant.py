@@ -22,6 +22,6 @@ class ConstantSchedule:
         if not 0 <= self.openness <= 1:
             raise ValueError(f"openness must lie in [0, 1], got {self.openness}; 0 is the target, 1 is dense")
 
-    def __call__(self, progress: float) -> float:
-        """The openness, whatever the progress."""
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
+        """The openness, whatever the progress and the layer."""
         return float(self.openness)

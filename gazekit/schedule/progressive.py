@@ -45,8 +45,8 @@ class ProgressiveSchedule:
                 "both are shares of training. Use ConstantSchedule for one openness throughout"
             )
 
-    def __call__(self, progress: float) -> float:
-        """Openness at `progress` in [0, 1] of training."""
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
+        """Openness at `progress` in [0, 1] of training, the same in all layers."""
         if progress <= self.start:
             return 1.0
         if progress >= self.end:

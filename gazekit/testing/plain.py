@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Entries, Kind, Look, Regions, Sizes, TokenLayout, Tokens, regions_from_owner
-from gazekit.testing.prompts import Division, Document, Grid, Text, layout_of, owner_of, sample_columns
+from gazekit.testing.prompts import BLANK, Division, Document, Grid, Text, layout_of, owner_of, sample_columns
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,9 @@ class Conversation:
     def layout(self) -> TokenLayout:
         """The layout of all that was declared."""
         columns = [sample_columns(sample) for sample in self.documents]
-        blank = (Kind.PAD, *[-1] * 7)
         return layout_of(
             [
-                [sample[i] if i >= 0 else blank for i in slots]
+                [sample[i] if i >= 0 else BLANK for i in slots]
                 for sample, slots in zip(columns, self.slots, strict=True)
             ]
         )

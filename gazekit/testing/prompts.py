@@ -10,6 +10,9 @@ from torch import Tensor
 
 from gazekit.contracts import Kind, Regions, TokenLayout, Tokens, regions_from_owner
 
+FIELDS = ("kind", "unit", "document", "order", "clip", "t", "y", "x", "segment")
+BLANK = (Kind.PAD, *[-1] * (len(FIELDS) - 1))
+_NOWHERE = (-1,) * 5
 _SIGNS = {Kind.PAD: ".", Kind.TEXT: "t", Kind.VISUAL: "v", Kind.CONTEXT: "c"}
 
 
@@ -51,38 +54,52 @@ class Prompts:
         pad_left: Padding stands before the shorter samples, else behind them.
         spare: Columns of padding that even the longest sample has.
         bidirectional: The visual tokens of a unit see each other.
+        outside: The layout carries segments, and a map that favours some visual tokens.
     """
 
     samples: tuple[tuple[Document, ...], ...]
     pad_left: bool = True
     spare: int = 0
     bidirectional: bool = False
+    outside: bool = False
 
     def layout(self) -> TokenLayout:
         """The layout that a processor would make of these prompts."""
         columns = [sample_columns(documents, self.bidirectional) for documents in self.samples]
         length = max(map(len, columns)) + self.spare
-        padding = (Kind.PAD, *[-1] * 7)
         table = []
         for sample in columns:
-            padded = [padding] * (length - len(sample))
+            padded = [BLANK] * (length - len(sample))
             table.append([*padded, *sample] if self.pad_left else [*sample, *padded])
-        return layout_of(table)
+        return layout_of(table, self.outside)
 
 
-def layout_of(columns: Sequence[Sequence[Sequence[int]]]) -> TokenLayout:
-    """The layout of samples given by kind, unit, document, order, clip, t, y, x of each token."""
+def layout_of(columns: Sequence[Sequence[Sequence[int]]], outside: bool = False) -> TokenLayout:
+    """The layout of samples given by the `FIELDS` of each token; `outside`: with segments and a map."""
     length = max(map(len, columns))
-    blank = (Kind.PAD, *[-1] * 7)
-    table = [[*sample, *[blank] * (length - len(sample))] for sample in columns]
-    fields = torch.tensor(table, dtype=torch.int64).reshape(len(table), length, 8)
+    table = [[*sample, *[BLANK] * (length - len(sample))] for sample in columns]
+    fields = torch.tensor(table, dtype=torch.int64).reshape(len(table), length, len(FIELDS))
     kind, unit, document, order = (fields[:, None, :, i] for i in range(4))
     tokens = Tokens(kind, unit, document, order, torch.full_like(kind, -1))
-    return TokenLayout(tokens=tokens, clip=fields[..., 4], place=fields[..., 5:])
+    place = fields[..., 5:8]
+    # A map that has its own value at every place, whatever stands around it.
+    prior = torch.sin((place * torch.tensor([2.0, 3.0, 7.0])).sum(-1)).masked_fill(place[..., 0] < 0, 0)
+    return TokenLayout(
+        tokens=tokens,
+        clip=fields[..., 4],
+        place=place,
+        segment=fields[..., 8] if outside else None,
+        prior=prior if outside else None,
+    )
+
+
+def _segment(t: int, y: int, x: int) -> int:
+    """The segment of a place: one of two in stripes that cross the frames, every third place in none."""
+    return (t + y + 2 * x) % 3 - 1
 
 
 def sample_columns(documents: Iterable[Document], bidirectional: bool = False) -> list[tuple[int, ...]]:
-    """Kind, unit, document, order, clip, t, y, x of each token of a sample."""
+    """The `FIELDS` of each token of a sample."""
     columns: list[tuple[int, ...]] = []
     unit = clip = -1
     for number, document in enumerate(documents):
@@ -90,22 +107,22 @@ def sample_columns(documents: Iterable[Document], bidirectional: bool = False) -
         for piece in document:
             if isinstance(piece, Text):
                 here = len(columns) - begin
-                columns += [(Kind.TEXT, -1, number, here + i, -1, -1, -1, -1) for i in range(piece.length)]
+                columns += [(Kind.TEXT, -1, number, here + i, *_NOWHERE) for i in range(piece.length)]
                 continue
             clip += 1
             for t in range(piece.frames):
                 unit += 1
                 if t:
                     here = len(columns) - begin
-                    columns += [(Kind.TEXT, -1, number, here + i, -1, -1, -1, -1) for i in range(piece.stamp)]
+                    columns += [(Kind.TEXT, -1, number, here + i, *_NOWHERE) for i in range(piece.stamp)]
                 here, count = len(columns) - begin, piece.rows * piece.columns
                 for i in range(count):
                     order = here + (count - 1 if bidirectional else i)
                     y, x = divmod(i, piece.columns)
-                    columns.append((Kind.VISUAL, unit, number, order, clip, t, y, x))
+                    columns.append((Kind.VISUAL, unit, number, order, clip, t, y, x, _segment(t, y, x)))
                 here = len(columns) - begin
                 columns += [
-                    (Kind.CONTEXT, unit, number, here + i, clip, -1, -1, -1) for i in range(piece.context)
+                    (Kind.CONTEXT, unit, number, here + i, clip, *_NOWHERE[1:]) for i in range(piece.context)
                 ]
     return columns
 

@@ -1,5 +1,6 @@
 """The same case stated differently: a sample or a document by itself, with padding, with other numbers."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -95,11 +96,13 @@ def routed_document(case: RoutingCase, document: int) -> RoutingCase:
             tokens=replace(tokens, document=tokens.document - document, unit=_from_zero(tokens.unit)),
             clip=_from_zero(layout.clip[:, columns]),
             place=layout.place[:, columns],
+            segment=None if layout.segment is None else layout.segment[:, columns],
+            prior=None if layout.prior is None else layout.prior[:, columns],
         ),
         regions=replace(own, document=own.document - document, unit=_from_zero(own.unit)),
         rows=replace(picked, document=picked.document - document, owner=renumber[picked.owner]),
         complete=view.complete[:, rows][..., regions],
-        earlier={n: Selection(_left(renumber[s.index[:, :, rows].long()])) for n, s in view.earlier.items()},
+        earlier=_each(view.earlier, lambda index: _left(renumber[index[:, :, rows].long()])),
     )
     return RoutingCase(scores=case.scores[:, :, rows][..., regions], view=alone)
 
@@ -114,7 +117,7 @@ def permuted_regions(case: RoutingCase, order: Int[Tensor, " region"]) -> Routin
         regions=_pick_regions(view.regions, order, renumber[view.regions.owner]),
         rows=rows,
         complete=view.complete[..., order],
-        earlier={n: Selection(_left(renumber[s.index.long()])) for n, s in view.earlier.items()},
+        earlier=_each(view.earlier, lambda index: _left(renumber[index.long()])),
     )
     return RoutingCase(scores=case.scores[..., order], view=moved)
 
@@ -128,9 +131,16 @@ def row_chunk(case: RoutingCase, start: int, stop: int) -> RoutingCase:
             view,
             rows=view.rows.narrow(start, stop),
             complete=view.complete[:, start:stop],
-            earlier={n: Selection(s.index[:, :, start:stop]) for n, s in view.earlier.items()},
+            earlier=_each(view.earlier, lambda index: index[:, :, start:stop]),
         ),
     )
+
+
+def _each(
+    earlier: Mapping[int, Selection | None], change: Callable[[Tensor], Tensor]
+) -> dict[int, Selection | None]:
+    """Earlier selections with their indices changed."""
+    return {n: None if s is None else Selection(change(s.index).int()) for n, s in earlier.items()}
 
 
 def _pick_regions(regions: Regions, index: Int[Tensor, " new"], owner: Int[Tensor, "batch token"]) -> Regions:

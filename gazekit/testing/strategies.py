@@ -6,6 +6,7 @@ tensors come from a generator whose seed is drawn.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -58,9 +59,16 @@ def documents(max_pieces: int = 4, max_side: int = 4) -> st.SearchStrategy[Docum
 
 
 def prompts(
-    max_samples: int = 3, max_documents: int = 2, max_pieces: int = 4, max_side: int = 4
+    max_samples: int = 3,
+    max_documents: int = 2,
+    max_pieces: int = 4,
+    max_side: int = 4,
+    outside: bool | None = None,
 ) -> st.SearchStrategy[Prompts]:
-    """Batches of ragged prompts: packed documents, padding on either side, with and without images."""
+    """Batches of ragged prompts: packed documents, padding on either side, with and without images.
+
+    `outside` says whether they carry segments and a map from outside; None tries both.
+    """
     sample = st.lists(documents(max_pieces, max_side), min_size=1, max_size=max_documents).map(tuple)
     described = st.builds(
         Prompts,
@@ -68,11 +76,12 @@ def prompts(
         pad_left=st.booleans(),
         spare=st.integers(0, 2),
         bidirectional=st.booleans(),
+        outside=st.booleans() if outside is None else st.just(outside),
     )
     return calm(described)
 
 
-def layouts(**limits: int) -> st.SearchStrategy[TokenLayout]:
+def layouts(**limits: Any) -> st.SearchStrategy[TokenLayout]:
     """Layouts of `prompts`, to which the limits go."""
     return calm(prompts(**limits).map(Prompts.layout))
 
@@ -219,16 +228,26 @@ def pooling_cases(draw: Draw, model: Sizes | None = None) -> PoolingCase:
 
 
 @composite
-def routing_cases(draw: Draw, model: Sizes | None = None, distinct: bool = True) -> RoutingCase:
-    """Scores of the regions of a prompt for its rows, at any openness, in any layer."""
-    layout = draw(layouts())
-    divided = draw(regions(layout))
+def routing_cases(
+    draw: Draw,
+    model: Sizes | None = None,
+    distinct: bool = True,
+    outside: bool | None = None,
+    division: Division | None = None,
+) -> RoutingCase:
+    """Scores of the regions of a prompt for its rows, at any openness, in any layer.
+
+    `outside` is as for `prompts`; `division` fixes how the prompt is divided.
+    """
+    layout = draw(layouts(outside=outside))
+    divided = draw(regions(layout)) if division is None else divide(layout, division)
     model = model or draw(sizes())
     query = layout.tokens.owned_by(divided.owner[:, None])
     chosen_rows = draw(rows(query, max_block=2))
     complete = complete_regions(chosen_rows, divided)
     layer = draw(st.integers(0, model.num_layers - 1))
     choice = selections(complete, model.num_heads, model.num_kv_heads)
+    earlier = st.one_of(choice, choice, st.none())
     view = View(
         layout=layout,
         regions=divided,
@@ -239,7 +258,7 @@ def routing_cases(draw: Draw, model: Sizes | None = None, distinct: bool = True)
         scale=model.head_dim**-0.5,
         num_heads=model.num_heads,
         num_kv_heads=model.num_kv_heads,
-        earlier={number: draw(choice) for number in range(layer)},
+        earlier={number: draw(earlier) for number in range(layer)},
     )
     shape = (complete.shape[0], model.num_heads, *complete.shape[1:])
     return RoutingCase(scores=draw(scores(shape, distinct=distinct)), view=view)

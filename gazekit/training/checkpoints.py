@@ -14,6 +14,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 
+from gazekit.training.openness import lowest_of
+
 RECORD = "gazekit"
 
 
@@ -60,8 +62,7 @@ class Checkpoints(Checkpoint):
         """Saves after a step whose turn it is."""
         step = trainer.global_step
         self.seconds = time.perf_counter() - self._since
-        openness = getattr(pl_module, "openness", None)
-        self.openness = min(self.openness, 1.0 if openness is None else openness)
+        self.openness = min(self.openness, lowest_of(getattr(pl_module, "openness", None)))
         if step != self._saved and (step % self.every == 0 or step in self.keep):
             self._save(trainer, pl_module.figures())
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from gazekit.training.activations import checkpoint_activations
 from gazekit.training.attended import Attended, measure
 from gazekit.training.groups import freeze, parts_of, table
-from gazekit.training.openness import OpennessCallback
+from gazekit.training.openness import Openness, OpennessCallback, mean_of
 from gazekit.training.optimizers import optimizer_of
 from gazekit.training.rng import Generators
 from gazekit.training.stage import Stage
@@ -53,9 +53,9 @@ class CambrianModule(LightningModule):
         self.seed = seed
         self.verbose = verbose
         self.parts = parts_of(model, stage)
-        self.openness: float | None = stage.openness
+        self.openness: Openness | None = stage.openness
         self.attended: Attended | None = None
-        self._measured_at: float | None = None
+        self._measured_at: Openness | None = None
         self.loss = float("nan")
         self._sums: Float[Tensor, "2"] | None = None
         freeze(self.parts)
@@ -90,8 +90,6 @@ class CambrianModule(LightningModule):
         for part in self.parts:
             for module in part.modules:
                 module.train(mode and part.rate is not None)
-        if mode and self.stage.gradient_checkpointing:
-            _keep_checkpointing(self.model)
         return self
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
@@ -168,7 +166,7 @@ class CambrianModule(LightningModule):
         """What the latest step is described by: loss, openness, K, attended share, learning rates."""
         figures = {"loss": self.loss}
         if self.openness is not None:
-            figures["openness"] = self.openness
+            figures["openness"] = mean_of(self.openness)
         if self.attended is not None:
             figures["k"] = self.attended.regions
             figures["attended_share"] = self.attended.share
@@ -194,13 +192,6 @@ class CambrianModule(LightningModule):
                 f"batch of each device, got {got}; give the data stage.local_batch_size(num_devices) and the "
                 "Trainer **stage.trainer_arguments()"
             )
-
-
-def _keep_checkpointing(model: nn.Module) -> None:
-    """Frozen layers too: gradients go through them to what is trained before. Nothing inside them changes its mode."""
-    for module in model.modules():
-        if getattr(module, "gradient_checkpointing", False):
-            module.training = True
 
 
 def _count(labels: Tensor) -> Float[Tensor, ""]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 
 from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend
-from gazekit.context import LearnedContext
-from gazekit.contracts import Sizes
-from gazekit.partition import GridPartition
+from gazekit.context import LearnedContext, SinkContext, UnionContext, WindowContext
+from gazekit.contracts import Kind, Sizes
+from gazekit.partition import GridPartition, RunPartition, SegmentPartition, TokenPartition
 from gazekit.pool import (
     CompressionPooler,
     IndexerPooler,
@@ -23,10 +23,19 @@ from gazekit.pool import (
     SummaryPooler,
     UnrotatedMeanPooler,
 )
-from gazekit.route import RandomRouter, TopKRouter
-from gazekit.schedule import ConstantSchedule, ProgressiveSchedule
+from gazekit.route import (
+    AlwaysRouter,
+    NucleusRouter,
+    PriorRouter,
+    RandomRouter,
+    ReuseRouter,
+    ThresholdRouter,
+    TopKRouter,
+    TwoLevelRouter,
+)
+from gazekit.schedule import ConstantSchedule, LayeredSchedule, ProgressiveSchedule
 from gazekit.store import ResidentStore
-from gazekit.testing import laws
+from gazekit.testing import Grid, Runs, laws
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,29 @@ FORWARD_ONLY = dict.fromkeys(
     ),
     "it decodes, nothing is trained through it, and it refuses where gradients are asked for",
 )
+OUTSIDE = {"outside": True}
+SEQUENCE = {"clips stay apart": "runs of text and images go on from one image to the next"}
+SHIFTED_IN_TIME = {"one frame is flat": "a flat cell leaves no room for a shift in time"}
+NO_K = {"larger k contains smaller k": "it has no k of its own"}
+TIED_IN_UNITS = {"ties go to the lowest id": "of equal scores in different units none comes first"}
+FIXED = {"ties go to the lowest id": "a region that is always on is so whatever its score"}
+SIZED = {"ties go to the lowest id": "regions of equal scores and different sizes hold different masses"}
+NESTED = {"ties go to the lowest id": "the coarse region around it counts before a region's own score"}
+REUSED = {"ties go to the lowest id": "a reused choice was made by other scores"}
+PRIOR = {"ties go to the lowest id": "the map tells regions of equal scores apart"}
 
 CASES = [
     Case(GridPartition(size=(1, 1, 1)), laws.check_grid),
     Case(GridPartition(size=(1, 2, 2)), laws.check_grid),
     Case(GridPartition(size=(2, 3, 2)), laws.check_grid),
+    Case(GridPartition(size=(1, 3, 2), shift=(0, 2, 1)), laws.check_grid),
+    Case(GridPartition(size=(2, 2, 2), shift=(1, 0, 1)), laws.check_grid, omit=SHIFTED_IN_TIME),
+    Case(RunPartition(length=3), laws.check_partitioner, omit=SEQUENCE),
+    Case(RunPartition(length=2, kinds=frozenset({Kind.TEXT})), laws.check_partitioner),
+    Case(RunPartition(length=4, kinds=frozenset({Kind.VISUAL, Kind.CONTEXT})), laws.check_partitioner),
+    Case(TokenPartition(), laws.check_partitioner),
+    Case(TokenPartition(kinds=frozenset({Kind.VISUAL})), laws.check_partitioner),
+    Case(SegmentPartition(), laws.check_partitioner, options=OUTSIDE),
     Case(MeanPooler(), laws.check_pooler),
     Case(SummaryPooler(), laws.check_pooler),
     Case(MaxPooler(), laws.check_pooler, omit={BETWEEN: "no member need be largest in every channel"}),
@@ -125,13 +152,79 @@ CASES = [
     Case(TopKRouter(k=1, share="group"), laws.check_router),
     Case(RandomRouter(k=2, seed=3), laws.check_router, omit=UNSCORED),
     Case(RandomRouter(k=1, seed=0, share="group"), laws.check_router, omit=UNSCORED),
+    Case(RandomRouter(k=1, share="layer"), laws.check_router, omit=UNSCORED),
+    Case(TopKRouter(k=2, share="layer", pool="max"), laws.check_router),
+    Case(TopKRouter(k=1, share="group", pool="max", per="unit"), laws.check_router, omit=TIED_IN_UNITS),
+    Case(TopKRouter(k=2, per="unit"), laws.check_router, omit=TIED_IN_UNITS),
+    Case(AlwaysRouter(first=1, latest=1), laws.check_router, omit=NO_K | UNSCORED),
+    Case(AlwaysRouter(own=True), laws.check_router, omit=NO_K | UNSCORED),
+    Case(AlwaysRouter(inner=TopKRouter(k=1)), laws.check_router, omit=NO_K | FIXED),
+    Case(AlwaysRouter(inner=RandomRouter(k=1), first=2), laws.check_router, omit=NO_K | UNSCORED),
+    Case(
+        AlwaysRouter(inner=NucleusRouter(mass=0.6), own=False, latest=2), laws.check_router, omit=NO_K | FIXED
+    ),
+    Case(NucleusRouter(mass=0.5), laws.check_nucleus, omit=NO_K),
+    Case(NucleusRouter(mass=1), laws.check_nucleus, omit=NO_K),
+    Case(NucleusRouter(mass=0.9, max_k=3, min_k=2, share="group"), laws.check_nucleus, omit=NO_K),
+    Case(
+        NucleusRouter(mass=0.7, share="layer", pool="max", by_size=True),
+        laws.check_nucleus,
+        omit=NO_K | SIZED,
+    ),
+    Case(ThresholdRouter(threshold=0.2), laws.check_router, omit=NO_K),
+    Case(ThresholdRouter(threshold=0.4, min_k=0, share="group"), laws.check_router, omit=NO_K),
+    Case(ThresholdRouter(threshold=0.1, by_size=True), laws.check_router, omit=NO_K | SIZED),
+    Case(
+        TwoLevelRouter(coarse=GridPartition(size=(1, 2, 2)), coarse_k=1, inner=TopKRouter(k=2)),
+        laws.check_router,
+        options={"division": Grid(size=(1, 1, 1))},
+        omit=NO_K | NESTED,
+    ),
+    Case(
+        TwoLevelRouter(
+            coarse=GridPartition(size=(2, 2, 2)),
+            coarse_k=2,
+            inner=NucleusRouter(mass=0.8, share="group"),
+            summary="max",
+            share="group",
+        ),
+        laws.check_router,
+        options={"division": Grid(size=(1, 1, 2))},
+        omit=NO_K | NESTED,
+    ),
+    Case(
+        TwoLevelRouter(
+            coarse=RunPartition(length=4), coarse_k=1, inner=TopKRouter(k=1, share="layer"), share="layer"
+        ),
+        laws.check_router,
+        options={"division": Runs(length=2)},
+        omit=NO_K | NESTED,
+    ),
+    Case(ReuseRouter(inner=TopKRouter(k=2), every=2), laws.check_router, omit=NO_K | REUSED),
+    Case(
+        PriorRouter(inner=TopKRouter(k=2), weight=2.0), laws.check_router, options=OUTSIDE, omit=NO_K | PRIOR
+    ),
+    Case(
+        PriorRouter(inner=AlwaysRouter(inner=NucleusRouter(mass=0.5), first=1), weight=-1.0),
+        laws.check_router,
+        options=OUTSIDE,
+        omit=NO_K | PRIOR,
+    ),
     Case(ConstantSchedule(openness=0.5), laws.check_schedule, omit=STANDING),
     Case(ConstantSchedule(), laws.check_schedule, omit={"starts dense": STANDING["starts dense"]}),
     Case(ProgressiveSchedule(shape="linear", start=0.1, end=0.9), laws.check_schedule),
     Case(ProgressiveSchedule(shape="cosine"), laws.check_schedule),
     Case(ProgressiveSchedule(shape="exponential"), laws.check_schedule),
     Case(ProgressiveSchedule(shape="steps", end=1.0), laws.check_schedule),
+    Case(LayeredSchedule(inner=ProgressiveSchedule(shape="cosine", end=1.0), lag=0.3), laws.check_schedule),
+    Case(LayeredSchedule(inner=ProgressiveSchedule(), lag=0.7, first="shallow"), laws.check_schedule),
     Case(LearnedContext(num_tokens=4), laws.check_context),
+    Case(SinkContext(num=2), laws.check_context),
+    Case(WindowContext(size=3), laws.check_context),
+    Case(
+        UnionContext(parts=(LearnedContext(num_tokens=2), SinkContext(num=1), WindowContext(size=2))),
+        laws.check_context,
+    ),
     Case(ReferenceBackend(), laws.check_backend),
     Case(MaskedBackend(), laws.check_backend),
     Case(MaskedBackend(chunk_bytes=200), laws.check_backend),

@@ -111,9 +111,9 @@ def test_refuses_k_below_one(k):
 def test_refuses_unknown_sharing():
     with (
         unchecked(),
-        pytest.raises(ValueError, match=r'share must be "head" .* or "group" .*, got \'layer\''),
+        pytest.raises(ValueError, match=r'share must be "head" .* or "layer" .*, got \'layers\''),
     ):
-        TopKRouter(k=2, share="layer")
+        TopKRouter(k=2, share="layers")
 
 
 def test_refuses_to_route_without_scores(one_row):

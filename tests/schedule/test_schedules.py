@@ -4,7 +4,7 @@ import math
 import pytest
 
 from gazekit.contracts import Schedule
-from gazekit.schedule import ConstantSchedule, ProgressiveSchedule
+from gazekit.schedule import ConstantSchedule, LayeredSchedule, ProgressiveSchedule
 from tests.scenes import unchecked
 
 SHAPES = ["linear", "cosine", "exponential", "steps"]
@@ -61,3 +61,25 @@ def test_refuses_bounds_that_are_no_interval(start, end):
 def test_refuses_openness_outside_its_range(openness):
     with pytest.raises(ValueError, match=r"openness must lie in \[0, 1\], got"):
         ConstantSchedule(openness=openness)
+
+
+def test_deep_layers_start_first_and_all_end_together_with_training():
+    schedule = LayeredSchedule(inner=ProgressiveSchedule(end=1.0), lag=0.5)
+    depths = (0.0, 0.5, 1.0)
+    assert [schedule(0.25, depth) for depth in depths] == [1.0, 1.0, 0.5]
+    assert [schedule(0.5, depth) for depth in depths] == [1.0, 0.5, 0.0]
+    assert [schedule(1.0, depth) for depth in depths] == [0.0, 0.0, 0.0]
+    shallow = LayeredSchedule(inner=ProgressiveSchedule(end=1.0), lag=0.5, first="shallow")
+    assert [shallow(0.25, depth) for depth in depths] == [0.5, 1.0, 1.0]
+    assert isinstance(schedule, Schedule)
+
+
+@pytest.mark.parametrize("lag", [0.0, 1.0, -0.5])
+def test_refuses_a_lag_that_leaves_no_time_or_is_none(lag):
+    with pytest.raises(ValueError, match=r"lag must lie in \(0, 1\), got"):
+        LayeredSchedule(inner=ProgressiveSchedule(), lag=lag)
+
+
+def test_refuses_layers_that_are_neither():
+    with unchecked(), pytest.raises(ValueError, match='first must be "deep" or "shallow", got \'late\''):
+        LayeredSchedule(inner=ProgressiveSchedule(), first="late")

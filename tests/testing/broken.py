@@ -22,7 +22,7 @@ from gazekit.contracts import (
     View,
     regions_from_owner,
 )
-from gazekit.partition import GridPartition
+from gazekit.partition import GridPartition, RunPartition
 from gazekit.pool import MeanPooler
 from gazekit.route import TopKRouter
 from gazekit.store import ResidentStore
@@ -169,6 +169,32 @@ class Lies:
     def __call__(self, layout: TokenLayout) -> Regions:
         regions = GridPartition(size=(1, 2, 2))(layout)
         return replace(regions, last=regions.first)
+
+
+@dataclass(frozen=True)
+class HastyRuns:
+    """Runs of all tokens that count as complete before they are full."""
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset({Kind.TEXT, Kind.VISUAL, Kind.CONTEXT})
+
+    def __call__(self, layout: TokenLayout) -> Regions:
+        return regions_from_owner(RunPartition(length=4)(layout).owner, layout)
+
+
+@dataclass(frozen=True)
+class HalfNucleus:
+    """Keeps as many of the best regions as `mass` says of 8, and forgets to keep all; more mass starts elsewhere."""
+
+    mass: float = 0.5
+    max_k: int | None = None
+    strides: bool = False
+
+    def __call__(self, scores: Tensor, view: View) -> Selection | None:
+        if self.strides:
+            return Stride(k=int(8 * self.mass) // 2)(scores, view)
+        return TopKRouter(k=1)(scores, view)
 
 
 @dataclass(frozen=True)
@@ -398,21 +424,21 @@ class WrongPlaces(ResidentStore):
 class Rises:
     """Opens again half-way."""
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
         return 1.0 - progress if progress < 0.5 else 2.0 - 2 * progress
 
 
 class Later:
     """Half closed from the start, and never fully."""
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
         return 0.5
 
 
 class Beyond:
     """Closes beyond the target."""
 
-    def __call__(self, progress: float) -> float:
+    def __call__(self, progress: float, depth: float = 0.0) -> float:
         return 1.0 - 2 * progress
 
 

@@ -35,6 +35,8 @@ ROUTERS = {
     "opening only adds": broken.Router(view=broken.closes_backwards),
     "larger k contains smaller k": broken.Stride(),
     "ties go to the lowest id": broken.LastOfTies(),
+    "whole mass keeps all": broken.HalfNucleus(),
+    "larger mass contains smaller mass": broken.HalfNucleus(strides=True),
 }
 PARTITIONERS = {
     "covers": broken.Partition(broken.drops_a_token),
@@ -43,6 +45,7 @@ PARTITIONERS = {
     "documents stay apart": broken.Partition(broken.one_region_for_all),
     "clips stay apart": broken.Partition(broken.one_region_a_document),
     "stable when the sequence grows": broken.Partition(broken.longer_prompts_coarser),
+    "complete regions stay as they are": broken.HastyRuns(),
     "packed is one by one": broken.LaterShifted(broken.drops_a_token),
     "one frame is flat": broken.Spread(broken.drops_a_token),
     "finer refines coarser": broken.Shifted(broken.drops_a_token),
@@ -98,7 +101,7 @@ STORES = {
     broken.WrongPlaces: "lies at",
 }
 ROOMS = {
-    "route": (laws.route.LAWS, ROUTERS),
+    "route": (laws.route.LAWS + laws.route.NUCLEUS_LAWS, ROUTERS),
     "partition": (laws.partition.LAWS + laws.partition.GRID_LAWS, PARTITIONERS),
     "pool": (laws.pool.LAWS, POOLERS),
     "attend": (laws.attend.LAWS, BACKENDS),

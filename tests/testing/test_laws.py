@@ -110,7 +110,7 @@ def test_a_backend_that_refuses_everything_shows_nothing(glance: None) -> None:
 
 
 def test_an_exception_of_the_part_is_a_breach_of_the_law(reproducible: None) -> None:
-    def fails(progress: float) -> float:
+    def fails(progress: float, depth: float = 0.0) -> float:
         raise RuntimeError("out of steps")
 
     with pytest.raises(AssertionError, match=r"(?s)the law 'within bounds'.*RuntimeError: out of steps"):
@@ -146,7 +146,7 @@ def test_a_router_without_k_is_told_to_omit_the_law_of_k(glance: None) -> None:
 def test_the_active_profile_says_how_many_cases_are_tried(reproducible: None) -> None:
     tried: list[float] = []
 
-    def counting(progress: float) -> float:
+    def counting(progress: float, depth: float = 0.0) -> float:
         tried.append(progress)
         return 0.0
 

@@ -1,15 +1,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from gazekit.schedule import ConstantSchedule
+from gazekit.schedule import ConstantSchedule, LayeredSchedule
 from gazekit.training import CambrianModule, open_steps, read_history
-from gazekit.training.openness import schedule_of
+from gazekit.training.openness import lowest_of, mean_of, openness_at, schedules_of
 from tests.training.standin import ROOT, Samples, TinyData, TinyModel, assert_same_weights, stage, train
 
 pytestmark = pytest.mark.filterwarnings(
@@ -134,7 +135,7 @@ def test_rates_follow_the_stage(tmp_path):
 def test_openness_follows_the_schedule_at_the_start_of_each_step(tmp_path):
     watch, model = Watch(), TinyModel()
     train(tmp_path, model=model, data=TinyData(batch_size=2), stage=stage(accumulate=2), callbacks=[watch])
-    schedule = schedule_of(model)
+    [schedule] = schedules_of(model)
     wanted = [schedule(batch // 2 / 12) for batch in range(24)]
     assert watch.openness == wanted == model.openness_seen
     assert open_steps(model, stage()) == 4
@@ -155,15 +156,32 @@ def test_nothing_routes(tmp_path):
     assert open_steps(model, stage()) == 12
 
 
-def test_different_schedules_are_refused():
+def test_layers_may_follow_different_schedules():
     model = TinyModel()
-    model.tower.gaze = type(model.language_model.gaze)(
-        partition=model.language_model.gaze.partition,
-        route=model.language_model.gaze.route,
-        schedule=ConstantSchedule(),
-    )
-    with pytest.raises(ValueError, match="schedule must be the same in all routing layers"):
-        schedule_of(model)
+    gaze = model.language_model.gaze
+    model.lm_head.gaze = replace(gaze, schedule=ConstantSchedule())
+    model.dense = torch.nn.Identity()
+    model.dense.gaze = replace(gaze, route=None)
+    schedules = schedules_of(model)
+    assert schedules == (gaze.schedule, ConstantSchedule(), None)
+    half = stage(openness=None)
+    assert openness_at(half, schedules, 6) == (0.5, 0.0, 1.0)
+    assert openness_at(half, schedules, 11) == 0.0
+    assert open_steps(model, half) == 0
+    assert lowest_of((0.5, 0.0, 1.0)) == 0.0
+    assert mean_of((0.5, 0.0, 1.0)) == 0.5
+
+
+def test_openness_by_depth_is_shown_as_its_mean():
+    model = TinyModel()
+    gaze = model.language_model.gaze
+    layered = LayeredSchedule(inner=gaze.schedule, lag=0.5)
+    model.language_model.gaze = replace(gaze, schedule=layered)
+    model.lm_head.gaze = model.language_model.gaze
+    module = CambrianModule(model, stage(), verbose=False)
+    module.openness = openness_at(stage(), schedules_of(model), 6)
+    assert module.openness == (layered(0.5, 0.0), layered(0.5, 1.0)) == (1.0, 0.0)
+    assert module.figures()["openness"] == 0.5
 
 
 def test_wrong_batch_size_is_refused(tmp_path):
@@ -208,7 +226,7 @@ def test_validation_loss(tmp_path):
     module = CambrianModule(TinyModel(), stage(), verbose=False)
     trainer.fit(module, Validated())
     model, batches = module.model.eval(), list(zip(range(2), TinyData().train_dataloader(), strict=False))
-    openness = schedule_of(model)(5 / 12)
+    openness = schedules_of(model)[0](5 / 12)
     total = sum(model(**b, num_items_in_batch=1, gaze_openness=openness).loss.detach() for _, b in batches)
     count = sum((b["labels"][:, 1:] != -100).sum() for _, b in batches)
     assert float(trainer.callback_metrics["validation_loss"]) == pytest.approx(float(total / count), rel=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -27,7 +28,7 @@ def for_forward(
     model: PreTrainedModel,
     kwargs: dict[str, Any],
     packed: Int[Tensor, "batch token field"] | None,
-    openness: float | None,
+    openness: float | Sequence[float] | None,
 ) -> dict[str, Any]:
     """The arguments of the stock forward: with a cache of ours, and what its layers share as `gaze_pass`.
 

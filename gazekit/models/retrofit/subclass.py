@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, cast
 
 import torch
@@ -173,7 +173,7 @@ def _forward_of(stock: type[PreTrainedModel]) -> Callable[..., Any]:
         self: PreTrainedModel,
         *args: Any,
         gaze_layout: Int[Tensor, "batch token field"] | None = None,
-        gaze_openness: float | None = None,
+        gaze_openness: float | Sequence[float] | None = None,
         **kwargs: Any,
     ) -> Any:
         kwargs |= dict(zip(names, args, strict=False))

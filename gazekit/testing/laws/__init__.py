@@ -6,7 +6,7 @@ from gazekit.testing.laws.context import check_context
 from gazekit.testing.laws.law import Law
 from gazekit.testing.laws.partition import check_grid, check_partitioner
 from gazekit.testing.laws.pool import check_pooler
-from gazekit.testing.laws.route import check_router
+from gazekit.testing.laws.route import check_nucleus, check_router
 from gazekit.testing.laws.schedule import check_schedule
 from gazekit.testing.laws.store import check_store
 
@@ -16,6 +16,7 @@ __all__ = [
     "check_backend",
     "check_context",
     "check_grid",
+    "check_nucleus",
     "check_partitioner",
     "check_pooler",
     "check_router",

@@ -32,12 +32,12 @@ class _Growth:
         return f"{self.prompts} followed by {self.tail}\n{sketch(self.prompts.layout())}"
 
 
-def _cases() -> st.SearchStrategy[_Case]:
-    return st.builds(_Case, strategies.prompts())
+def _cases(outside: bool | None = None) -> st.SearchStrategy[_Case]:
+    return st.builds(_Case, strategies.prompts(outside=outside))
 
 
-def _growths() -> st.SearchStrategy[_Growth]:
-    return st.builds(_Growth, strategies.prompts(), strategies.documents(max_pieces=2))
+def _growths(outside: bool | None = None) -> st.SearchStrategy[_Growth]:
+    return st.builds(_Growth, strategies.prompts(outside=outside), strategies.documents(max_pieces=2))
 
 
 @law(_cases)
@@ -60,10 +60,10 @@ def covers(part: Partitioner, case: _Case) -> None:
 
 @law(_cases)
 def fields_are_true(part: Partitioner, case: _Case) -> None:
-    """Size, orders, unit, document, ordinal and box of every region follow from its members."""
+    """Size, orders, unit, document, ordinal and box follow from the members; a region may be left open."""
     layout = case.prompts.layout()
     regions = part(layout)
-    truth = regions_from_owner(regions.owner, layout)
+    truth = regions_from_owner(regions.owner, layout, growing=regions.last > layout.length)
     for name in ("size", "first", "last", "unit", "document", "ordinal", "box"):
         got, expected = getattr(regions, name), getattr(truth, name)
         assert torch.equal(got, expected), f"{name} is {got.tolist()}, members say {expected.tolist()}"
@@ -103,20 +103,42 @@ def _assert_apart(part: Partitioner, layout: TokenLayout, what: str) -> None:
 @law(_growths)
 def stable_when_the_sequence_grows(part: Partitioner, case: _Growth) -> None:
     """Tokens keep their region when generated text or further images follow."""
-    prompts = replace(case.prompts, pad_left=False, spare=0)
-    grown = replace(
-        prompts, samples=tuple((*sample[:-1], (*sample[-1], *case.tail)) for sample in prompts.samples)
-    )
+    prompts, grown = _grown(case)
     before, after = part(prompts.layout()).owner, part(grown.layout()).owner
     real = prompts.layout().tokens.valid[:, 0]
     assert torch.equal(before[real], after[:, : real.shape[1]][real]), (
         f"owner was {before.tolist()}, is {after.tolist()}"
     )
-    layout = replace(prompts, pad_left=True).layout()
-    before, after = part(layout).owner, part(layout.extended(layout.length + 3)).owner
+    layout, extended = _generated(prompts)
+    before, after = part(layout).owner, part(extended).owner
     assert torch.equal(before, after[:, : layout.length]), (
         f"owner was {before.tolist()}, with generated text {after.tolist()}"
     )
+
+
+@law(_growths)
+def complete_regions_stay_as_they_are(part: Partitioner, case: _Growth) -> None:
+    """A region that some row may choose gets no more members when generated text or further images follow."""
+    prompts, grown = _grown(case)
+    for now, later in ((prompts.layout(), grown.layout()), _generated(prompts)):
+        before, after = part(now), part(later)
+        done = (before.size > 0) & (before.last < now.length)
+        for name in ("size", "last"):
+            was, is_ = getattr(before, name), getattr(after, name)[:, : before.count]
+            assert torch.equal(was[done], is_[done]), f"{name} was {was.tolist()}, is {is_.tolist()}"
+
+
+def _grown(case: _Growth) -> tuple[Prompts, Prompts]:
+    """The prompts padded behind, and the same with more in each sample's last document."""
+    prompts = replace(case.prompts, pad_left=False, spare=0)
+    samples = tuple((*sample[:-1], (*sample[-1], *case.tail)) for sample in prompts.samples)
+    return prompts, replace(prompts, samples=samples)
+
+
+def _generated(prompts: Prompts) -> tuple[TokenLayout, TokenLayout]:
+    """A layout padded in front, and the same with generated text."""
+    layout = replace(prompts, pad_left=True).layout()
+    return layout, layout.extended(layout.length + 3)
 
 
 @law(_cases)
@@ -126,15 +148,21 @@ def packed_is_one_by_one(part: Partitioner, case: _Case) -> None:
     regions = part(layout)
     for b, sample in enumerate(case.prompts.samples):
         for number, document in enumerate(sample):
-            alone = part(Prompts(((document,),), bidirectional=case.prompts.bidirectional).layout()).owner[0]
+            alone = part(replace(case.prompts, samples=((document,),), spare=0).layout())
             owner = regions.owner[b, layout.tokens.document[b, 0] == number]
             ordinal = (
                 torch.where(owner >= 0, regions.ordinal[b, owner.clamp_min(0)], -1)
                 if len(owner) and (regions.count)
                 else owner
             )
-            assert torch.equal(ordinal, alone), (
-                f"document {number} of sample {b} is divided {ordinal.tolist()}, by itself {alone.tolist()}"
+            assert torch.equal(ordinal, alone.owner[0]), (
+                f"document {number} of sample {b} is divided {ordinal.tolist()}, "
+                f"by itself {alone.owner[0].tolist()}"
+            )
+            last = regions.last[b, regions.document[b] == number]
+            assert torch.equal(last, alone.last[0]), (
+                f"regions of document {number} of sample {b} end at {last.tolist()}, "
+                f"by itself at {alone.last[0].tolist()}"
             )
 
 
@@ -149,8 +177,8 @@ class _Photos:
         return f"{self.prompts}, depth {self.depth}\n{sketch(self.prompts.layout())}"
 
 
-def _photos() -> st.SearchStrategy[_Photos]:
-    return st.builds(_Photos, strategies.prompts().map(_still), st.integers(1, 4))
+def _photos(outside: bool | None = None) -> st.SearchStrategy[_Photos]:
+    return st.builds(_Photos, strategies.prompts(outside=outside).map(_still), st.integers(1, 4))
 
 
 def _still(prompts: Prompts) -> Prompts:
@@ -194,23 +222,27 @@ LAWS = (
     documents_stay_apart,
     clips_stay_apart,
     stable_when_the_sequence_grows,
+    complete_regions_stay_as_they_are,
     packed_is_one_by_one,
 )
 GRID_LAWS = (one_frame_is_flat, finer_refines_coarser)
 
 
-def check_partitioner(part: Partitioner, *, omit: Mapping[str, str] | None = None) -> None:
+def check_partitioner(
+    part: Partitioner, *, outside: bool | None = None, omit: Mapping[str, str] | None = None
+) -> None:
     """Checks a partitioner against every law of its room.
 
     Args:
         part: Divides `kinds` of tokens.
+        outside: True for a part that needs segments or a map from outside; None tries layouts with and without.
         omit: Laws that do not apply, by name, each with the reason.
 
     Raises:
         AssertionError: It breaks a law; the message names it and shows the smallest case found.
         ValueError: An omission names no law, or gives no reason.
     """
-    run(LAWS, part, omit)
+    run(LAWS, part, omit, outside=outside)
 
 
 def check_grid(part: Partitioner, *, omit: Mapping[str, str] | None = None) -> None:

@@ -13,17 +13,23 @@ from gazekit.contracts import Router, Selection, Sizes
 from gazekit.testing import strategies
 from gazekit.testing.cases import RoutingCase
 from gazekit.testing.laws.law import Refused, law, run
+from gazekit.testing.prompts import Division
 from gazekit.testing.restate import permuted_regions, routed_document, routing_sample, row_chunk
 
 _OPENNESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def _cases(sizes: Sizes | None = None) -> st.SearchStrategy[RoutingCase]:
-    return strategies.routing_cases(sizes)
+def _cases(
+    sizes: Sizes | None = None, outside: bool | None = None, division: Division | None = None
+) -> st.SearchStrategy[RoutingCase]:
+    return strategies.routing_cases(sizes, outside=outside, division=division)
 
 
-def _tied(sizes: Sizes | None = None) -> st.SearchStrategy[RoutingCase]:
-    return strategies.routing_cases(sizes, distinct=False).map(_same_for_all_heads)
+def _tied(
+    sizes: Sizes | None = None, outside: bool | None = None, division: Division | None = None
+) -> st.SearchStrategy[RoutingCase]:
+    tied = strategies.routing_cases(sizes, distinct=False, outside=outside, division=division)
+    return tied.map(_same_for_all_heads)
 
 
 def _same_for_all_heads(case: RoutingCase) -> RoutingCase:
@@ -215,6 +221,21 @@ def ties_go_to_the_lowest_id(part: Router, case: RoutingCase) -> None:
     assert not wrong, f"[sample, head, row, left out, chosen]: {wrong}"
 
 
+@law(_cases)
+def whole_mass_keeps_all(part: Any, case: RoutingCase) -> None:
+    """With mass 1 and no cap, every complete region is looked at."""
+    got = _chosen(replace(part, mass=1.0, max_k=None), _at(case, 0.0))
+    _assert_same(got, case.view.complete[:, None].expand_as(got), "with mass 1")
+
+
+@law(_cases)
+def larger_mass_contains_smaller_mass(part: Any, case: RoutingCase) -> None:
+    """With more mass, everything is chosen that was chosen before."""
+    narrow, wide = (_chosen(replace(part, mass=part.mass * by), case) for by in (0.5, 1.0))
+    lost = (narrow & ~wide).nonzero().tolist()
+    assert not lost, f"with mass {part.mass}, [sample, head, row, region] {lost} of half of it are lost"
+
+
 LAWS = (
     shape_and_type,
     unique,
@@ -232,14 +253,24 @@ LAWS = (
     larger_k_contains_smaller_k,
     ties_go_to_the_lowest_id,
 )
+NUCLEUS_LAWS = (whole_mass_keeps_all, larger_mass_contains_smaller_mass)
 
 
-def check_router(part: Router, *, sizes: Sizes | None = None, omit: Mapping[str, str] | None = None) -> None:
+def check_router(
+    part: Router,
+    *,
+    sizes: Sizes | None = None,
+    outside: bool | None = None,
+    division: Division | None = None,
+    omit: Mapping[str, str] | None = None,
+) -> None:
     """Checks a router against every law of its room.
 
     Args:
         part: Selects regions.
         sizes: Heads and widths that a router with weights is bound to; None tries several.
+        outside: True for a part that needs segments or a map from outside; None tries layouts with and without.
+        division: How prompts are divided, for a part that cannot choose among all divisions; None tries many.
         omit: Laws that do not apply, by name, each with the reason.
 
     Raises:
@@ -251,4 +282,30 @@ def check_router(part: Router, *, sizes: Sizes | None = None, omit: Mapping[str,
         >>> from gazekit.testing import laws
         >>> laws.check_router(TopKRouter(k=4))
     """
-    run(LAWS, part, omit, sizes=sizes)
+    run(LAWS, part, omit, sizes=sizes, outside=outside, division=division)
+
+
+def check_nucleus(
+    part: Router,
+    *,
+    sizes: Sizes | None = None,
+    outside: bool | None = None,
+    division: Division | None = None,
+    omit: Mapping[str, str] | None = None,
+) -> None:
+    """Checks a router by mass, a frozen dataclass with a `mass` and a cap `max_k`.
+
+    All laws of `check_router`, and two of mass.
+
+    Args:
+        part: Selects the regions that hold a mass.
+        sizes: As for `check_router`.
+        outside: As for `check_router`.
+        division: As for `check_router`.
+        omit: Laws that do not apply, by name, each with the reason.
+
+    Raises:
+        AssertionError: It breaks a law; the message names it and shows the smallest case found.
+        ValueError: An omission names no law, or gives no reason.
+    """
+    run(LAWS + NUCLEUS_LAWS, part, omit, sizes=sizes, outside=outside, division=division)
