@@ -1,8 +1,8 @@
 """What the naive implementations share: a prompt in plain lists, and attention by loops over heads and queries.
 
-Nothing here, nor in any file of this folder, imports gazekit: each system is written down a second time from its
-paper. Tensors are `[head token dim]` of one sample, after RoPE; keys and values may have fewer heads, one for each
-group of query heads. A prompt is causal: a query reaches itself and what stands before it.
+Nothing here, nor in any file of this folder, imports gazekit: each system is written down a second time from
+its paper. Tensors are `[head token dim]` of one sample, after RoPE; keys and values may have fewer heads, one
+for each group of query heads. A prompt is causal: a query reaches itself and what stands before it.
 """
 
 from collections.abc import Callable, Collection, Hashable, Sequence

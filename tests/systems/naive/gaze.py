@@ -1,11 +1,12 @@
 """Gaze Attention (Song et al. 2026, arXiv 2605.13080), equations 2 to 4.
 
-A visual unit is cut into regions of r_t x r_h x r_w tokens; a region's descriptor is the mean of its cached keys, which
-stand after RoPE: d = mean k_i (2). A query head looks at the K regions of the highest q . d over all units (3), together
-with all text and all context tokens (4).
+A visual unit is cut into regions of r_t x r_h x r_w tokens; a region's descriptor is the mean of its cached
+keys, which stand after RoPE: d = mean k_i (2). A query head looks at the K regions of the highest q . d over
+all units (3), together with all text and all context tokens (4).
 
-Choices where the paper is silent: visual tokens attend causally to everything before them; a region may be chosen once
-all of it has been seen, and one that is still unfinished (frames with text in between) is in view as far as it goes.
+Choices where the paper is silent: visual tokens attend causally to everything before them; a region may be
+chosen once all of it has been seen, and one that is still unfinished (frames with text in between) is in view
+as far as it goes.
 
 Compression of the visual tokens changes the grid, not the attention: the same function with a smaller size.
 """

@@ -1,11 +1,11 @@
 """Mixture of Contexts (Cai et al. 2025, arXiv 2508.21058), section 3.
 
-The stream is cut along its own boundaries: shots. A query and a shot match by q . mean(K[shot]); a query of each head
-attends to the top k shots, and always to all text and to its own shot. Routing is causal: a shot may look at earlier ones
-only. No parameters; the gradient goes through the chosen keys and values.
+The stream is cut along its own boundaries: shots. A query and a shot match by q . mean(K[shot]); a query of
+each head attends to the top k shots, and always to all text and to its own shot. Routing is causal: a shot may
+look at earlier ones only. No parameters; the gradient goes through the chosen keys and values.
 
-The paper's transformer is bidirectional inside a shot; a causal decoder shows a query its own shot up to itself.
-The own shot is not one of the k.
+The paper's transformer is bidirectional inside a shot; a causal decoder shows a query its own shot up to
+itself. The own shot is not one of the k.
 """
 
 from torch import Tensor

@@ -1,12 +1,12 @@
 """Quest (Tang et al. 2024, arXiv 2406.10774), section 3.3, algorithm 1.
 
-The cache is cut into pages of S tokens. Of every page the elementwise minimum m and maximum M of the keys are kept; an
-upper bound of q . k within the page is sum_d max(q_d m_d, q_d M_d). A query head attends to the K pages of the highest
-bound.
+The cache is cut into pages of S tokens. Of every page the elementwise minimum m and maximum M of the keys are
+kept; an upper bound of q . k within the page is sum_d max(q_d m_d, q_d M_d). A query head attends to the K
+pages of the highest bound.
 
-Where the official code says more than the paper: the page that is being filled is always attended to and is one of the
-budget; every query head chooses for itself. What it adds for speed or safety is left out here: prefill is dense there,
-and so are the first two layers.
+Where the official code says more than the paper: the page that is being filled is always attended to and is one
+of the budget; every query head chooses for itself. What it adds for speed or safety is left out here: prefill
+is dense there, and so are the first two layers.
 """
 
 import torch

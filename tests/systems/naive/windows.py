@@ -1,20 +1,20 @@
 """Patterns that do not depend on what the tokens say.
 
-Sliding window (Child et al. 2019, arXiv 1904.10509; Beltagy et al. 2020, section 3.1): a query sees the w tokens that
-end with itself.
+Sliding window (Child et al. 2019, arXiv 1904.10509; Beltagy et al. 2020, section 3.1): a query sees the w
+tokens that end with itself.
 
-Longformer (Beltagy et al. 2020, arXiv 2004.05150, section 3.1): a sliding window, and global tokens that see and are seen
-by everything. Which ones are global is up to the task; here the first g of the prompt, whose own view is then complete
-anyway. A causal decoder has the half of the window that lies before the query. The paper's second set of
-projections for global attention is a stated exception: here all attention shares one.
+Longformer (Beltagy et al. 2020, arXiv 2004.05150, section 3.1): a sliding window, and global tokens that see
+and are seen by everything. Which ones are global is up to the task; here the first g of the prompt, whose own
+view is then complete anyway. A causal decoder has the half of the window that lies before the query. The
+paper's second set of projections for global attention is a stated exception: here all attention shares one.
 
-A-shape (StreamingLLM, Xiao et al. 2023, arXiv 2309.17453; MInference, Jiang et al. 2024, arXiv 2407.02490, section 3.1):
-the first tokens and a window, which is Longformer's pattern under another name.
+A-shape (StreamingLLM, Xiao et al. 2023, arXiv 2309.17453; MInference, Jiang et al. 2024, arXiv 2407.02490,
+section 3.1): the first tokens and a window, which is Longformer's pattern under another name.
 
-BigBird (Zaheer et al. 2020, arXiv 2007.14062, section 2 and appendix D): blocks of b tokens; a query sees the first g blocks
-(global), its own block and the w blocks before it (the window's causal part), and r random blocks. The random ones
-are drawn for each query and head, as section 2 has it; the official code draws once for all queries of a block.
-The lots are `hashed_lot`, so that prefill and decoding agree.
+BigBird (Zaheer et al. 2020, arXiv 2007.14062, section 2 and appendix D): blocks of b tokens; a query sees the
+first g blocks (global), its own block and the w blocks before it (the window's causal part), and r random
+blocks. The random ones are drawn for each query and head, as section 2 has it; the official code draws once for
+all queries of a block. The lots are `hashed_lot`, so that prefill and decoding agree.
 """
 
 from torch import Tensor

@@ -1,0 +1,37 @@
+"""DeepSeek Sparse Attention (DeepSeek-V3.2, DeepSeek-AI 2025, arXiv 2512.02556), equations 1 and 2.
+
+The lightning indexer scores every earlier token: I[t, s] = sum_j w[t, j] relu(q[t, j] . k[s]) (1), with few
+narrow heads j whose queries q and weights w come from the hidden state of t, and one key k from the hidden
+state of s. A query attends to the k tokens of the highest I, the same for all heads (2). A token may choose
+itself, and need not.
+
+The official code rotates some of the channels, quantises to fp8 and normalises the keys; equation 1 does not,
+nor does this.
+"""
+
+from torch import Tensor
+
+from tests.systems.naive.base import Prompt, attend, best
+
+
+def index_scores(hidden: Tensor, query: Tensor, key: Tensor, weight: Tensor, t: int) -> list[float]:
+    """I[t, s] for s up to t; maps `[width heads*dim]`, `[width dim]`, `[width heads]`."""
+    heads = weight.shape[1]
+    asked = (hidden[t] @ query).reshape(heads, -1)
+    share = hidden[t] @ weight
+    offered = [hidden[s] @ key for s in range(t + 1)]
+    return [float(sum(share[j] * (asked[j] @ one).clamp_min(0) for j in range(heads))) for one in offered]
+
+
+def deepseek_sparse(
+    prompt: Prompt, q: Tensor, k: Tensor, v: Tensor, *, hidden: Tensor, query: Tensor, key: Tensor, weight: Tensor,
+    top: int,
+) -> Tensor:  # fmt: skip
+    chosen: dict[int, list[int]] = {}
+
+    def seen(_: int, i: int) -> list[int]:
+        if i not in chosen:
+            chosen[i] = best(index_scores(hidden, query, key, weight, i), top)
+        return chosen[i]
+
+    return attend(q, k, v, seen)
