@@ -5,6 +5,14 @@ from dataclasses import dataclass
 
 from tests.systems.harness import Naive
 from tests.systems.naive.gaze import gaze
+from tests.systems.naive.guided import map_guided
+from tests.systems.naive.minference import block_sparse, vertical_slash
+from tests.systems.naive.moba import moba
+from tests.systems.naive.moc import mixture_of_contexts
+from tests.systems.naive.quest import quest
+from tests.systems.naive.twilight import twilight
+from tests.systems.naive.vmoba import video_moba
+from tests.systems.naive.windows import big_bird, sinks_and_window, sliding_window
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,14 @@ class System:
 
 
 SYSTEMS = {
+    "systems/bigbird": System(
+        naive=lambda g: big_bird(
+            g.prompt, g.q, g.k, g.v, block=3, first=1, latest=1, random=2, layer=g.layer
+        ),
+        overrides=["gaze.partition.length=3", "gaze.route.first=1", "gaze.route.inner.k=2"],
+        layers=(0, 1),
+        training=["gaze.partition.length=8", "gaze.route.first=1", "gaze.route.inner.k=2"],
+    ),
     "systems/gaze-compressed": System(
         naive=lambda g: gaze(g.prompt, g.q, g.k, g.v, size=(1, 1, 2), top=2),
         overrides=["gaze.partition.size=[1, 1, 2]", "gaze.route.k=2"],
@@ -48,5 +64,82 @@ SYSTEMS = {
         overrides=["gaze.partition.size=[2, 2, 2]", "gaze.route.k=2"],
         context=1,
         training=["gaze.partition.size=[1, 2, 2]", "gaze.route.k=4"],
+    ),
+    "systems/human-gaze-guided": System(
+        naive=lambda g: map_guided(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1, weight=2.0),
+        overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
+        outside=True,
+        training=["gaze.partition.size=[1, 2, 2]"],
+    ),
+    "systems/longformer": System(
+        naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=3, window=5),
+        overrides=["gaze.context.parts.0.num=3", "gaze.context.parts.1.size=5"],
+        training=["gaze.context.parts.1.size=24"],
+    ),
+    "systems/minference-a-shape": System(
+        naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=2, window=7),
+        overrides=["gaze.context.parts.0.num=2", "gaze.context.parts.1.size=7"],
+        training=["gaze.context.parts.0.num=8", "gaze.context.parts.1.size=24"],
+    ),
+    "systems/minference-block-sparse": System(
+        naive=lambda g: block_sparse(g.prompt, g.q, g.k, g.v, block=4, top=2),
+        overrides=["gaze.partition.length=4", "gaze.rows.length=4", "gaze.route.inner.k=2"],
+        decodes=False,
+        training=["gaze.partition.length=8", "gaze.rows.length=8", "gaze.route.inner.k=2"],
+    ),
+    "systems/minference-vertical-slash": System(
+        naive=lambda g: vertical_slash(g.prompt, g.q, g.k, g.v, probes=4, top=6),
+        overrides=["gaze.pool.num_probe=4", "gaze.route.k=6"],
+        decodes=False,
+        training=["gaze.pool.num_probe=16", "gaze.route.k=32"],
+    ),
+    "systems/moba": System(
+        naive=lambda g: moba(g.prompt, g.q, g.k, g.v, block=4, top=3),
+        overrides=["gaze.partition.length=4", "gaze.route.inner.k=2"],
+        training=["gaze.partition.length=16"],
+    ),
+    "systems/moc": System(
+        naive=lambda g: mixture_of_contexts(g.prompt, g.q, g.k, g.v, top=1),
+        overrides=["gaze.route.inner.k=1"],
+        outside=True,
+        training=["gaze.route.inner.k=2"],
+    ),
+    "systems/quest": System(
+        naive=lambda g: quest(g.prompt, g.q, g.k, g.v, page=4, top=3),
+        overrides=["gaze.partition.length=4", "gaze.route.inner.k=2"],
+        training=["gaze.partition.length=8", "gaze.route.inner.k=3"],
+    ),
+    "systems/saliency-guided": System(
+        naive=lambda g: map_guided(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1, weight=1.0),
+        overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
+        outside=True,
+        training=["gaze.partition.size=[1, 2, 2]"],
+    ),
+    "systems/sliding-window": System(
+        naive=lambda g: sliding_window(g.prompt, g.q, g.k, g.v, window=6),
+        overrides=["gaze.context.size=6"],
+        training=["gaze.context.size=32"],
+    ),
+    "systems/twilight": System(
+        naive=lambda g: twilight(g.prompt, g.q, g.k, g.v, page=4, pages=3, mass=0.7),
+        overrides=["gaze.route.coarse.length=4", "gaze.route.coarse_k=3", "gaze.route.inner.mass=0.7"],
+        training=["gaze.route.coarse_k=4"],
+    ),
+    "systems/vmoba": System(
+        naive=lambda g: video_moba(
+            g.prompt, g.q, g.k, g.v, sizes=[(1, 100, 100), (100, 1, 2), (1, 2, 2)], mass=0.5, layer=g.layer
+        ),
+        overrides=[
+            "gaze.0.partition.size=[1, 100, 100]",
+            "gaze.1.partition.size=[100, 1, 2]",
+            "gaze.2.partition.size=[1, 2, 2]",
+            *(f"gaze.{n}.route.inner.mass=0.5" for n in range(3)),
+        ],
+        layers=(0, 1, 2),
+        training=[
+            "gaze.0.partition.size=[1, 2, 8]",
+            "gaze.1.partition.size=[1, 8, 2]",
+            "gaze.2.partition.size=[1, 2, 2]",
+        ],
     ),
 }

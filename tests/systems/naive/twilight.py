@@ -1,12 +1,11 @@
 """Twilight (Lin et al. 2025, arXiv 2502.02770), section 4: select, then prune.
 
-A base method selects candidates with a generous budget, here Quest's pages (see `quest.py`); of the candidates
-the fewest are kept whose attention weights, estimated from q . k, add up to p (top-p). Attention runs over
-those.
+A base method selects candidates with a generous budget; of these the fewest are kept whose attention weights, estimated
+from q . k, add up to p (top-p). Attention runs over those.
 
-The official kernel estimates from 4-bit keys, which changes the choice by rounding only; here keys are exact.
-Tokens of the page that is being filled are always in view and take no part in the mass, as elsewhere in this
-kit.
+Choices. The base is up to the user; here pages, by their best token. The page that is being filled is a candidate
+besides. The official kernel estimates from 4-bit keys, which changes the choice by rounding only; here keys are
+exact.
 """
 
 import torch
@@ -33,15 +32,11 @@ def twilight(
     group = q.shape[0] // k.shape[0]
 
     def seen(h: int, i: int) -> list[int]:
-        own, keys = i // page, k[h // group]
-        bounds = [
-            float(torch.maximum(q[h, i] * keys[b].amin(0), q[h, i] * keys[b].amax(0)).sum())
-            for b in blocks[:own]
-        ]
-        candidates = sorted(j for n in best(bounds, pages) for j in blocks[n])
-        logits = [float(q[h, i] @ keys[j]) * q.shape[-1] ** -0.5 for j in candidates]
-        weights = torch.tensor(logits, dtype=torch.float64).softmax(0).tolist()
-        kept = [candidates[n] for n in fewest(weights, mass)]
-        return [*kept, *(j for j in blocks[own] if j <= i)]
+        match = [float(q[h, i] @ k[h // group, j]) for j in range(i + 1)]
+        full = [block for block in blocks if len(block) == page and block[-1] <= i]
+        chosen = best([max(match[j] for j in block) for block in full], pages)
+        candidates = sorted([*(j for n in chosen for j in full[n]), *range(page * len(full), i + 1)])
+        logits = torch.tensor([match[j] for j in candidates], dtype=torch.float64) * q.shape[-1] ** -0.5
+        return [candidates[n] for n in fewest(logits.softmax(0).tolist(), mass)]
 
     return attend(q, k, v, seen)
