@@ -51,7 +51,7 @@ def _lines(gaze: object) -> str:
         mark = f"layer {number}: " if len(several) > 1 else ""
         if "branches" in one:
             parts += [f"branch: {_inline(branch)}" for branch in one["branches"]]
-            one = {name: value for name, value in one.items() if name != "branches"}
+        one = {name: value for name, value in one.items() if name not in ("branches", "_target_")}
         if mark:
             parts.append(f"{mark}{_inline(one)}")
         else:

@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.systems.harness import Naive
+from torch import Tensor
+
+from tests.systems.harness import Given, Naive
+from tests.systems.naive.dsa import deepseek_sparse
 from tests.systems.naive.gaze import gaze
 from tests.systems.naive.guided import map_guided
 from tests.systems.naive.minference import block_sparse, vertical_slash
 from tests.systems.naive.moba import moba
 from tests.systems.naive.moc import mixture_of_contexts
+from tests.systems.naive.nsa import native_sparse
 from tests.systems.naive.quest import quest
+from tests.systems.naive.seer import seer_attention
 from tests.systems.naive.twilight import twilight
 from tests.systems.naive.vmoba import video_moba
+from tests.systems.naive.vsa import video_sparse
 from tests.systems.naive.windows import big_bird, sinks_and_window, sliding_window
 
 
@@ -36,6 +42,36 @@ class System:
     layers: Sequence[int] = (0,)
     decodes: bool = True
     training: Sequence[str] = ()
+
+
+def gates(given: Given) -> Tensor:
+    """A sigmoid of a linear map of the hidden states, `[branch head token]`; of the learned parts only the weights."""
+    linear = given.gaze.combine.gate
+    raw = (given.hidden @ linear.weight.T + linear.bias).sigmoid()
+    return raw.T.reshape(-1, given.q.shape[0], given.q.shape[1])
+
+
+def nsa(given: Given) -> Tensor:
+    return native_sparse(
+        given.prompt, given.q, given.k, given.v, maps=dict(given.gaze.branches[0].pool.named_parameters()),
+        gates=gates(given), length=4, stride=2, block=4, top=1, first=1, latest=1, size=5,
+    )  # fmt: skip
+
+
+def seer(given: Given) -> Tensor:
+    pool = given.gaze.pool
+    return seer_attention(
+        given.prompt, given.q, given.k, given.v, cos=given.cos, sin=given.sin, query_map=pool.query,
+        key_map=pool.key, block=4, top=2,
+    )  # fmt: skip
+
+
+def dsa(given: Given) -> Tensor:
+    pool = given.gaze.pool
+    return deepseek_sparse(
+        given.prompt, given.q, given.k, given.v, hidden=given.hidden, query=pool.query, key=pool.key,
+        weight=pool.weight, top=7,
+    )  # fmt: skip
 
 
 SYSTEMS = {
@@ -140,6 +176,47 @@ SYSTEMS = {
             "gaze.0.partition.size=[1, 2, 8]",
             "gaze.1.partition.size=[1, 8, 2]",
             "gaze.2.partition.size=[1, 2, 2]",
+        ],
+    ),
+    "systems/dsa": System(
+        naive=dsa,
+        overrides=["gaze.pool.num_heads=2", "gaze.pool.dim=6", "gaze.route.k=7"],
+        training=["gaze.pool.num_heads=2", "gaze.pool.dim=8", "gaze.route.k=32"],
+    ),
+    "systems/nsa": System(
+        naive=nsa,
+        overrides=[
+            *(f"gaze.branches.{n}.partition.length=4" for n in (0, 1)),
+            *(f"gaze.branches.{n}.pool.{name}" for n in (0, 1) for name in ("length=4", "stride=2")),
+            "gaze.branches.1.route.latest=1",
+            "gaze.branches.1.route.inner.k=1",
+            "gaze.branches.2.context.size=5",
+        ],
+        training=[
+            *(f"gaze.branches.{n}.partition.length=8" for n in (0, 1)),
+            *(f"gaze.branches.{n}.pool.{name}" for n in (0, 1) for name in ("length=8", "stride=4")),
+            "gaze.branches.1.route.inner.k=1",
+            "gaze.branches.2.context.size=24",
+        ],
+    ),
+    "systems/seerattention": System(
+        naive=seer,
+        overrides=["gaze.partition.length=4", "gaze.rows.length=4", "gaze.route.inner.k=2"],
+        decodes=False,
+        training=["gaze.partition.length=8", "gaze.rows.length=8", "gaze.route.inner.k=3"],
+    ),
+    "systems/vsa": System(
+        naive=lambda g: video_sparse(g.prompt, g.q, g.k, g.v, gates=gates(g), size=(1, 2, 2), top=1),
+        overrides=[
+            *(f"gaze.branches.{n}.partition.size=[1, 2, 2]" for n in (0, 1)),
+            "gaze.branches.1.rows.size=[1, 2, 2]",
+            "gaze.branches.1.route.k=1",
+        ],
+        decodes=False,
+        training=[
+            *(f"gaze.branches.{n}.partition.size=[1, 2, 2]" for n in (0, 1)),
+            "gaze.branches.1.rows.size=[1, 2, 2]",
+            "gaze.branches.1.route.k=3",
         ],
     ),
 }

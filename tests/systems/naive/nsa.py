@@ -10,9 +10,10 @@ covers (9), shares of the heads of a group are added up (10), the n best blocks 
 group (11, 12); the first block and the two latest ones always are among them. Window: the last w tokens.
 
 Choices. Equation 9 as printed subtracts both indices, which would look at blocks before the one that is meant;
-read here as the overlap that it describes. A branch shows the tokens of an unfinished block themselves (up to
-the query), since it has no summary yet; so no branch is ever empty. Keys and values are shared by the branches,
-where the paper has a set of them for each: a stated exception. Gates: one linear map and a sigmoid.
+read here as the overlap that it describes. A compressed block counts once the selection block in which it ends
+is full; until then the tokens of that block stand for themselves in the compressed branch, so that no branch is ever
+empty. Keys and values are shared by the branches, where the paper has a set of them for each: a stated
+exception. Gates are one linear map and a sigmoid, compressed blocks their mean and what the MLP adds to it.
 """
 
 import torch
@@ -38,8 +39,8 @@ def window(prompt: Prompt, q: Tensor, k: Tensor, v: Tensor, *, size: int) -> Ten
 
 
 def native_sparse(
-    prompt: Prompt, q: Tensor, k: Tensor, v: Tensor, *, maps: dict[str, Tensor], gates: Tensor, length: int, stride: int,
-    block: int, top: int, first: int, latest: int, size: int,
+    prompt: Prompt, q: Tensor, k: Tensor, v: Tensor, *, maps: dict[str, Tensor], gates: Tensor,
+    length: int, stride: int, block: int, top: int, first: int, latest: int, size: int,
 ) -> Tensor:  # fmt: skip
     """`gates`: `[branch head token]`; `maps`: the parameters of `compress` of keys and values, `[kv_head ...]`."""
     group, tokens = q.shape[0] // k.shape[0], prompt.length
@@ -54,20 +55,20 @@ def native_sparse(
     }
     blocks = prompt.runs(block)
 
-    def visible(i: int, run: int) -> list[int]:
-        """Compressed blocks, by where they begin, that a query may see: those in runs of `run` that are full."""
-        full = (i + 1) // run * run
+    def visible(i: int) -> list[int]:
+        """Compressed blocks, by where they begin, that a query may see: those that end in a full selection block."""
+        full = (i + 1) // block * block
         return [at for at in begins if at + length <= full]
 
     def compressed(h: int, i: int) -> Tensor:
-        g, there = h // group, visible(i, stride)
-        own = list(range(i // stride * stride, i + 1))
+        g, there = h // group, visible(i)
+        own = list(range(i // block * block, i + 1))
         keys = torch.stack([squeezed[g, at, "key"] for at in there] + [k[g, j] for j in own])
         values = torch.stack([squeezed[g, at, "value"] for at in there] + [v[g, j] for j in own])
         return one_query(q[h, i], keys, values, range(len(keys)))
 
     def worth(h: int, i: int) -> list[float]:
-        there = visible(i, block)
+        there = visible(i)
         if not there:
             return [0.0] * (i // block)
         logits = (

@@ -6,7 +6,8 @@ queries attends to in the fine stage. The answers are added, the coarse one time
 
 Adapted to a causal decoder: a cube is complete once its last token has come; a cube that is not is in view as
 far as it goes, in both stages. Text is in view, and a text query is a cube of its own. In the coarse stage each
-query asks for itself instead of through its cube's mean: a stated exception.
+query asks for itself instead of through its cube's mean, and sees the tokens of its own cube: a stated
+exception.
 """
 
 import torch
@@ -41,7 +42,8 @@ def video_sparse(
     def coarse(h: int, i: int) -> Tensor:
         g = h // group
         done = [cube for cube in cubes if cube[-1] <= i]
-        plain = sorted(set(in_view(i, i)) | ({i} if prompt.kind[i] == "visual" else set()))
+        own = [j for j in together(i) if j <= i]
+        plain = sorted({*in_view(i, i), *own})
         keys = [mean_key(k[g], cube) for cube in done] + [k[g, j] for j in plain]
         values = [mean_key(v[g], cube) for cube in done] + [v[g, j] for j in plain]
         return one_query(q[h, i], torch.stack(keys), torch.stack(values), range(len(keys)))
