@@ -1,9 +1,13 @@
 """Which naive implementation each recipe is held against, and at which size."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
+
+from gazekit.contracts import TokenLayout
+from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
 
 from tests.systems.harness import Given, Naive
 from tests.systems.naive.dsa import deepseek_sparse
@@ -33,6 +37,7 @@ class System:
         layers: Decoder layers that are tried.
         decodes: The definition says what a token sees that is decoded.
         training: What makes the recipe fit a mosaic of 8 x 8 tokens, to train on it.
+        guide: Writes what the recipe needs from outside into the layout of mosaics, given their pixels.
     """
 
     naive: Naive
@@ -42,6 +47,24 @@ class System:
     layers: Sequence[int] = (0,)
     decodes: bool = True
     training: Sequence[str] = ()
+    guide: Callable[[TokenLayout, Tensor], TokenLayout] | None = None
+
+
+def shots(lay: TokenLayout, _: Tensor) -> TokenLayout:
+    """Two rows of a mosaic make a segment."""
+    return replace(lay, segment=lay.place[..., 1].div(2, rounding_mode="floor"))
+
+
+def saliency(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
+    """What stands out in each mosaic."""
+    maps = IttiKochSaliency()((pixels[:, 0] + 1) / 2, (8, 8))
+    return with_prior(lay, {(b, 0): one for b, one in enumerate(maps)})
+
+
+def a_persons_gaze(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
+    """Two fixations, the same on each mosaic."""
+    seen = Fixations(x=torch.tensor([0.2, 0.7]), y=torch.tensor([0.3, 0.8]), duration=torch.tensor([1.0, 2.0]))
+    return with_prior(lay, {(b, 0): fixation_map(seen, (8, 8))[0] for b in range(len(pixels))})
 
 
 def gates(given: Given) -> Tensor:
@@ -106,6 +129,7 @@ SYSTEMS = {
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
         outside=True,
         training=["gaze.partition.size=[1, 2, 2]"],
+        guide=a_persons_gaze,
     ),
     "systems/longformer": System(
         naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=3, window=5),
@@ -139,6 +163,7 @@ SYSTEMS = {
         overrides=["gaze.route.inner.k=1"],
         outside=True,
         training=["gaze.route.inner.k=2"],
+        guide=shots,
     ),
     "systems/quest": System(
         naive=lambda g: quest(g.prompt, g.q, g.k, g.v, page=4, top=3),
@@ -150,6 +175,7 @@ SYSTEMS = {
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
         outside=True,
         training=["gaze.partition.size=[1, 2, 2]"],
+        guide=saliency,
     ),
     "systems/sliding-window": System(
         naive=lambda g: sliding_window(g.prompt, g.q, g.k, g.v, window=6),

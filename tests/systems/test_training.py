@@ -4,14 +4,14 @@ from functools import cache
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gazekit.models import Cambrian
 from gazekit.recipe import load
 from gazekit.recipe.assemble import assemble
 from tests.systems.systems import SYSTEMS
 
-STEPS, BATCH = 30, 4
+STEPS, BATCH = 30, 2
 SMALL = [
     "model.text.hidden_size=32",
     "model.text.intermediate_size=48",
@@ -23,7 +23,7 @@ SMALL = [
     "model.vision.intermediate_size=16",
     "model.vision.num_hidden_layers=1",
     "model.vision.num_attention_heads=1",
-    "data.questions.turns=2",
+    "data.questions.turns=1",
 ]
 
 
@@ -52,10 +52,20 @@ def batches(compressor: str | None, num_context: int) -> list[dict[str, Tensor]]
     return list(data.train_dataloader())
 
 
+def guided(name: str, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch, with what the system needs from outside."""
+    guide = SYSTEMS[name].guide
+    if guide is None:
+        return batch
+    layout = model.layout(batch["input_ids"], batch["attention_mask"], batch["clip_lengths"])
+    return {**batch, "gaze_layout": guide(layout, batch["pixel_values"]).pack()}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_it_trains_and_generates(name):
     cambrian, kind = built(name)
-    model, given = cambrian.model.train(), batches(*kind)
+    model = cambrian.model.train()
+    given = [guided(name, model, batch) for batch in batches(*kind)]
     model.load_state_dict(start(kind[0]), strict=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
