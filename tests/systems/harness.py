@@ -23,7 +23,7 @@ class Given:
     """What a naive implementation gets of one sample: tensors are `[head token dim]`, hidden states `[token width]`.
 
     Attributes:
-        part: The composition's part of a layer that holds weights, or the composition.
+        gaze: The layer's composition, whose parts hold the weights.
     """
 
     prompt: Prompt
@@ -34,7 +34,7 @@ class Given:
     cos: Tensor
     sin: Tensor
     layer: int
-    gaze: nn.Module | Gaze
+    gaze: Gaze
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class Layer:
 
     def weights(self) -> dict[str, nn.Parameter]:
         """What the composition learns."""
-        held = self.attention.gaze
-        return dict(held.named_parameters()) if isinstance(held, nn.Module) else {}
+        parts = getattr(self.attention, "gaze_parts", None)
+        return {} if parts is None else dict(parts.named_parameters())
 
     def whole(self, given: Batch, openness: float | None = None) -> Tensor:
         """The answers of one forward over everything, `[batch head token dim]`."""
@@ -184,18 +184,28 @@ class Layer:
 def by_hand(naive: Naive, given: Batch, layer: Layer) -> Tensor:
     """What the naive implementation says, sample by sample; zeros for padding."""
     out = torch.zeros_like(given.query)
-    for b, (prompt, real) in enumerate(given.prompts()):
-        one = Given(
-            prompt=prompt,
-            q=given.query[b][:, real],
-            k=given.key[b][:, real],
-            v=given.value[b][:, real],
-            hidden=given.hidden[b, real],
-            cos=given.rope[0][b, real],
-            sin=given.rope[1][b, real],
-            layer=layer.layer,
-            gaze=layer.attention.gaze,
-        )
+    for b, (one, real) in enumerate(samples(given, layer)):
         place = torch.zeros_like(out[b]).index_put((torch.arange(HEADS)[:, None], real), naive(one))
         out = out + place[None] * (torch.arange(len(out)) == b)[:, None, None, None]
     return out
+
+
+def samples(given: Batch, layer: Layer) -> list[tuple[Given, Tensor]]:
+    """Each sample as naive implementations take it, and where its tokens stand."""
+    return [
+        (
+            Given(
+                prompt=prompt,
+                q=given.query[b][:, real],
+                k=given.key[b][:, real],
+                v=given.value[b][:, real],
+                hidden=given.hidden[b, real],
+                cos=given.rope[0][b, real],
+                sin=given.rope[1][b, real],
+                layer=layer.layer,
+                gaze=layer.attention.gaze,
+            ),
+            real,
+        )
+        for b, (prompt, real) in enumerate(given.prompts())
+    ]

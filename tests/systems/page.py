@@ -26,7 +26,9 @@ class Entry:
 
 def entries() -> list[Entry]:
     """All systems, Gaze Attention first."""
-    files = sorted((ROOT / "recipes" / "systems").glob("*.yaml"), key=lambda file: (file.stem not in _ORDER, file.stem))
+    files = sorted(
+        (ROOT / "recipes" / "systems").glob("*.yaml"), key=lambda file: (file.stem not in _ORDER, file.stem)
+    )
     return [_entry(file) for file in files]
 
 
@@ -83,7 +85,16 @@ def table() -> str:
     head = ["| system | composition | what a query attends to | source |", "| --- | --- | --- | --- |"]
     apart = [f"| {one.title} | {one.differs} |" for one in entries() if one.differs]
     return "\n".join(
-        [*head, *rows, "", "Where a recipe differs from its source:", "", "| system | difference |", "| --- | --- |", *apart]
+        [
+            *head,
+            *rows,
+            "",
+            "Where a recipe differs from its source:",
+            "",
+            "| system | difference |",
+            "| --- | --- |",
+            *apart,
+        ]
     )
 
 

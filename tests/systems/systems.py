@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
 from torch import Tensor
 
 from gazekit.contracts import TokenLayout
-from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
-
 from tests.systems.harness import Given, Naive
+from tests.systems.naive import dsa as lightning
+from tests.systems.naive import seer as gate
 from tests.systems.naive.dsa import deepseek_sparse
 from tests.systems.naive.gaze import gaze
 from tests.systems.naive.guided import map_guided
@@ -36,6 +37,7 @@ class System:
         outside: The prompts come with shots and a map.
         layers: Decoder layers that are tried.
         decodes: The definition says what a token sees that is decoded.
+        loss: What its learned parts are taught by, summed over rows, and how many rows there are.
         training: What makes the recipe fit a mosaic of 8 x 8 tokens, to train on it.
         guide: Writes what the recipe needs from outside into the layout of mosaics, given their pixels.
     """
@@ -46,6 +48,7 @@ class System:
     outside: bool = False
     layers: Sequence[int] = (0,)
     decodes: bool = True
+    loss: Callable[[Given], tuple[Tensor, int]] | None = None
     training: Sequence[str] = ()
     guide: Callable[[TokenLayout, Tensor], TokenLayout] | None = None
 
@@ -63,7 +66,9 @@ def saliency(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
 
 def a_persons_gaze(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
     """Two fixations, the same on each mosaic."""
-    seen = Fixations(x=torch.tensor([0.2, 0.7]), y=torch.tensor([0.3, 0.8]), duration=torch.tensor([1.0, 2.0]))
+    seen = Fixations(
+        x=torch.tensor([0.2, 0.7]), y=torch.tensor([0.3, 0.8]), duration=torch.tensor([1.0, 2.0])
+    )
     return with_prior(lay, {(b, 0): fixation_map(seen, (8, 8))[0] for b in range(len(pixels))})
 
 
@@ -94,6 +99,22 @@ def dsa(given: Given) -> Tensor:
     return deepseek_sparse(
         given.prompt, given.q, given.k, given.v, hidden=given.hidden, query=pool.query, key=pool.key,
         weight=pool.weight, top=7,
+    )  # fmt: skip
+
+
+def seer_loss(given: Given) -> tuple[Tensor, int]:
+    pool = given.gaze.pool
+    return gate.distillation(
+        given.prompt, given.q.detach(), given.k.detach(), cos=given.cos, sin=given.sin, query_map=pool.query,
+        key_map=pool.key, block=4,
+    )  # fmt: skip
+
+
+def dsa_loss(given: Given) -> tuple[Tensor, int]:
+    pool = given.gaze.pool
+    return lightning.distillation(
+        given.prompt, given.q.detach(), given.k.detach(), hidden=given.hidden.detach(), query=pool.query,
+        key=pool.key, weight=pool.weight,
     )  # fmt: skip
 
 
@@ -208,6 +229,7 @@ SYSTEMS = {
         naive=dsa,
         overrides=["gaze.pool.num_heads=2", "gaze.pool.dim=6", "gaze.route.k=7"],
         training=["gaze.pool.num_heads=2", "gaze.pool.dim=8", "gaze.route.k=32"],
+        loss=dsa_loss,
     ),
     "systems/nsa": System(
         naive=nsa,
@@ -230,6 +252,7 @@ SYSTEMS = {
         overrides=["gaze.partition.length=4", "gaze.rows.length=4", "gaze.route.inner.k=2"],
         decodes=False,
         training=["gaze.partition.length=8", "gaze.rows.length=8", "gaze.route.inner.k=3"],
+        loss=seer_loss,
     ),
     "systems/vsa": System(
         naive=lambda g: video_sparse(g.prompt, g.q, g.k, g.v, gates=gates(g), size=(1, 2, 2), top=1),

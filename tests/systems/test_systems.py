@@ -6,7 +6,7 @@ import torch
 from gazekit.recipe import load
 from gazekit.recipe.library import names
 from tests.gaze.tiny import Image, sample
-from tests.systems.harness import Layer, batch, by_hand
+from tests.systems.harness import Layer, batch, by_hand, samples
 from tests.systems.systems import SYSTEMS
 
 EXACT = 1e-9
@@ -45,15 +45,23 @@ def test_outputs_and_gradients_equal_the_definition(name, layer):
     assert out.abs().sum() > 0
     weights = composition.weights()
     cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=out.dtype)
-    wanted = torch.autograd.grad(
-        (expected * cotangent).sum(), [*theirs.leaves, *weights.values()], allow_unused=True
-    )
+    objective = (expected * cotangent).sum() + lesson(system, theirs, composition)
+    wanted = torch.autograd.grad(objective, [*theirs.leaves, *weights.values()], allow_unused=True)
     found = torch.autograd.grad((out * cotangent).sum(), [*ours.leaves, *weights.values()], allow_unused=True)
     for label, one, other in zip(["q", "k", "v", "hidden", *weights], found, wanted, strict=True):
         one, other = (torch.zeros(()).double() if grad is None else grad for grad in (one, other))
         torch.testing.assert_close(
             one, other.expand_as(one), atol=EXACT, rtol=0, msg=lambda m, at=label: f"d{at}: {m}"
         )
+        assert label == "hidden" or one.abs().sum() > 0, f"{label} gets no gradient"
+
+
+def lesson(system, case, composition):
+    """The mean over all rows of what the learned parts are taught by."""
+    if system.loss is None:
+        return 0.0
+    sums, counts = zip(*(system.loss(one) for one, _ in samples(case, composition)), strict=True)
+    return sum(sums) / sum(counts)
 
 
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if SYSTEMS[name].decodes])

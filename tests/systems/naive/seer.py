@@ -6,7 +6,8 @@ is put back at the position of the block's first token. The gate's logits are q'
 queries attends to the k blocks of the highest logits, causally.
 
 Distillation: the true attention map is max-pooled over blocks of queries and keys, each row divided by its sum;
-the loss is the KL divergence of the gate's softmax from that. The gate alone learns by it.
+the loss is the KL divergence of the gate's softmax from that. The gate alone learns by it. The own block, which is
+not chosen, takes no part. (The paper of the decoding variant, SeerAttention-R, pools over keys only.)
 
 Choices: the block in which a query stands is always in view up to itself, and is not one of the k; the gate
 ranks blocks that have ended before the block of queries began. Heads that share keys share the gate's key map.
@@ -61,3 +62,31 @@ def seer_attention(
         return [j for n in (*best(logits, top), own) for j in blocks[n] if j <= i]
 
     return attend(q, k, v, seen)
+
+
+def distillation(
+    prompt: Prompt,
+    q: Tensor,
+    k: Tensor,
+    *,
+    cos: Tensor,
+    sin: Tensor,
+    query_map: Tensor,
+    key_map: Tensor,
+    block: int,
+) -> tuple[Tensor, int]:
+    """The divergence summed over blocks of queries and averaged over heads, and how many blocks there are."""
+    blocks, heads = prompt.runs(block), q.shape[0]
+    group, total = heads // k.shape[0], torch.zeros((), dtype=q.dtype)
+    for h in range(heads):
+        keys = k[h // group]
+        paid = [((keys[: i + 1] @ q[h, i]) * q.shape[-1] ** -0.5).softmax(0) for i in range(prompt.length)]
+        for n in range(1, len(blocks)):
+            true = torch.stack([max(paid[i][blocks[m]].max() for i in blocks[n]) for m in range(n)])
+            logits = [
+                gate_logits(q[h], keys, cos, sin, query_map[h], key_map[h // group], blocks[n], blocks[m])
+                for m in range(n)
+            ]
+            true = true / true.sum()
+            total = total + (true * (true.log() - torch.stack(logits).log_softmax(0))).sum() / heads
+    return total, len(blocks)
