@@ -236,7 +236,6 @@ SYSTEMS = {
         overrides=[
             *(f"gaze.branches.{n}.partition.length=4" for n in (0, 1)),
             *(f"gaze.branches.{n}.pool.{name}" for n in (0, 1) for name in ("length=4", "stride=2")),
-            "gaze.branches.1.route.latest=1",
             "gaze.branches.1.route.inner.k=1",
             "gaze.branches.2.context.size=5",
         ],

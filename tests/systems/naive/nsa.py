@@ -7,7 +7,7 @@ Compressed (7): blocks of l tokens that begin every d; an MLP with embeddings of
 one key and one value of each. Selected (8 to 12): the attention that the query pays the compressed keys says
 what blocks of l' tokens are worth: each compressed block gives its share to every stride of d tokens that it
 covers (9), shares of the heads of a group are added up (10), the n best blocks are attended to by the whole
-group (11, 12); the first block and the two latest ones always are among them. Window: the last w tokens.
+group (11, 12); the first block and two local ones always are among them. Window: the last w tokens.
 
 Choices. Equation 9 as printed subtracts both indices, which would look at blocks before the one that is meant;
 read here as the overlap that it describes. A compressed block counts once the selection block in which it ends
