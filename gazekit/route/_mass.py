@@ -32,6 +32,8 @@ def logits_of(
 
 def range_of(logits: Float[Tensor, "batch #head row region"]) -> Float[Tensor, "batch #head row region"]:
     """Logits shifted and scaled to 0 ... 1 within each row, as shares of their sum; even where all are equal."""
+    if logits.shape[-1] == 0:
+        return logits
     there = logits > -math.inf
     high = logits.amax(dim=-1, keepdim=True)
     low = logits.masked_fill(~there, math.inf).amin(dim=-1, keepdim=True)

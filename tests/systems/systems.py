@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
 from torch import Tensor
 
 from gazekit.contracts import TokenLayout
+from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
 from tests.systems.harness import Given, Naive
 from tests.systems.naive import dsa as lightning
 from tests.systems.naive import seer as gate
