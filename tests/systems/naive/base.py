@@ -62,12 +62,12 @@ class Prompt:
 Seen = Callable[[int, int], Collection[int]]
 
 
-def one_query(q: Tensor, k: Tensor, v: Tensor, keys: Collection[int], scale: float | None = None) -> Tensor:
+def one_query(q: Tensor, k: Tensor, v: Tensor, keys: Collection[int]) -> Tensor:
     """Softmax attention of one query `[dim]` over some keys of `[token dim]`; zeros where there are none."""
     chosen = sorted(set(keys))
     if not chosen:
         return v.new_zeros(v.shape[-1])
-    logits = (k[chosen] * q).sum(-1) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    logits = (k[chosen] * q).sum(-1) * q.shape[-1] ** -0.5
     weights = (logits - logits.max()).exp()
     return (weights / weights.sum()) @ v[chosen]
 
