@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gazekit.contracts.tokens import Kind, Tokens, concatenate
 
-_PACKED = ("kind", "unit", "document", "order", "clip", "t", "y", "x", "segment")
+_PACKED = ("kind", "unit", "document", "order", "clip", "t", "y", "x", "segment", "prior")
+_NO_MAP = torch.iinfo(torch.int64).min
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,20 @@ class TokenLayout:
         )
 
     def pack(self) -> Int[Tensor, "batch token field"]:
-        """Everything but `prior` as one integer tensor, so that `generate()` carries it and repeats it for beams."""
+        """All of it as one integer tensor, so that `generate()` carries it and repeats it for beams.
+
+        Of `prior`, the bits of its fp32.
+        """
         segment = torch.full_like(self.clip, -1) if self.segment is None else self.segment
+        prior = torch.full_like(self.clip, _NO_MAP)
+        if self.prior is not None:
+            prior = self.prior.detach().float().view(torch.int32).long()
         tokens = self.tokens
         single = [tokens.kind[:, 0], tokens.unit[:, 0], tokens.document[:, 0], tokens.order[:, 0], self.clip]
-        return torch.cat([torch.stack(single, -1), self.place, segment[..., None]], dim=-1)
+        return torch.cat([torch.stack(single, -1), self.place, torch.stack([segment, prior], -1)], dim=-1)
 
     @staticmethod
-    def unpack(
-        packed: Int[Tensor, "batch token field"], prior: Float[Tensor, "batch token"] | None = None
-    ) -> TokenLayout:
+    def unpack(packed: Int[Tensor, "batch token field"]) -> TokenLayout:
         """The layout that `pack` wrote.
 
         Raises:
@@ -96,7 +101,7 @@ class TokenLayout:
                 "pass what TokenLayout.pack() returned"
             )
         kind, unit, document, order = (packed[..., i].unsqueeze(1) for i in range(4))
-        segment = packed[..., 8]
+        segment, prior = packed[..., 8], packed[..., 9]
         return TokenLayout(
             tokens=Tokens(
                 kind=kind, unit=unit, document=document, order=order, owner=torch.full_like(kind, -1)
@@ -104,7 +109,7 @@ class TokenLayout:
             clip=packed[..., 4],
             place=packed[..., 5:8],
             segment=segment if bool((segment >= 0).any()) else None,
-            prior=prior,
+            prior=None if bool((prior == _NO_MAP).all()) else prior.int().view(torch.float32),
         )
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> TokenLayout:

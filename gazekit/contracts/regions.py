@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gazekit.contracts.layout import TokenLayout
 
-_FAR = torch.iinfo(torch.int64).max
+# What compares orders does so in 32 bits, where anything larger would come out as something else.
+_FAR = torch.iinfo(torch.int32).max
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,19 @@ def logits_of(
     return logits.masked_fill(~view.complete[:, None], -math.inf)
 
 
+def range_of(logits: Float[Tensor, "batch #head row region"]) -> Float[Tensor, "batch #head row region"]:
+    """Logits shifted and scaled to 0 ... 1 within each row, as shares of their sum; even where all are equal."""
+    if logits.shape[-1] == 0:
+        return logits
+    there = logits > -math.inf
+    high = logits.amax(dim=-1, keepdim=True)
+    low = logits.masked_fill(~there, math.inf).amin(dim=-1, keepdim=True)
+    even = (high == low).expand_as(logits)
+    height = torch.where(even, 1.0, (logits - low) / (high - low).masked_fill(high == low, 1.0))
+    height = height.masked_fill(~there, 0.0)
+    return height / height.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(height.dtype).tiny)
+
+
 def share_of(logits: Float[Tensor, "batch #head row region"]) -> Float[Tensor, "batch #head row region"]:
     """The softmax over a row's regions; 0 throughout where nothing may be chosen."""
     return logits.softmax(dim=-1).nan_to_num(nan=0.0)

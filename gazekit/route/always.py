@@ -25,7 +25,8 @@ class AlwaysRouter:
             always does; where there is none, `ceil(openness * other regions)` of the latest others are added.
         own: Whether a row looks at the region that it is a member of (while that is open it does so anyway).
         first: Complete regions at the beginning of the row's document.
-        latest: Complete regions that began last before the row, such as the cells of the latest frame.
+        latest: Complete regions that began last before the row, such as the cells of the latest frame; besides the
+            own one where `own` is on.
 
     Raises:
         ValueError: `first` or `latest` is below 0, or nothing is always on.
@@ -70,6 +71,8 @@ class AlwaysRouter:
         if self.first:
             always |= ordinal < self.first
         if self.latest and view.regions.count:
-            began = ordinal.expand(view.complete.shape).masked_fill(~view.complete, -1)
+            # The own region is none of them, whether it is complete for this row or still open.
+            others = view.complete & (view.rows.owner[..., None] != ids) if self.own else view.complete
+            began = ordinal.expand(view.complete.shape).masked_fill(~others, -1)
             always |= ordinal >= began.topk(min(self.latest, began.shape[-1]), dim=-1).values[..., -1:]
         return always & view.complete

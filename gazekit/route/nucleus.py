@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Selection, View
-from gazekit.route._mass import TOLERANCE, logits_of, share_of
+from gazekit.route._mass import TOLERANCE, logits_of, range_of, share_of
 from gazekit.route._select import (
     Pool,
     Share,
@@ -22,6 +23,8 @@ from gazekit.route._select import (
     selection_of,
     shared,
 )
+
+Weigh = Literal["softmax", "range"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,12 @@ class NucleusRouter:
         pool: What the scores of heads that choose together are pooled by, "mean" or "max".
         by_size: Weighs each region by its tokens, adding `log(size)` to its logit. For means of regions that
             differ in size; leave it out where the scores stand for whole regions already.
+        weigh: What a region's share is taken of. "softmax": attention, as the scores estimate it. "range": the
+            scores themselves, shifted and scaled to 0 ... 1 within the row (VMoBA's code), so that the share is
+            the same however sharp they are.
 
     Raises:
-        ValueError: `mass` is outside (0, 1], not `1 <= min_k <= max_k`, or `share` or `pool` is unknown.
+        ValueError: `mass` is outside (0, 1], not `1 <= min_k <= max_k`, or `share`, `pool` or `weigh` is unknown.
     """
 
     mass: float
@@ -51,6 +57,7 @@ class NucleusRouter:
     share: Share = "head"
     pool: Pool = "mean"
     by_size: bool = False
+    weigh: Weigh = "softmax"
 
     def __post_init__(self) -> None:
         if not 0 < self.mass <= 1:
@@ -62,6 +69,8 @@ class NucleusRouter:
         if self.max_k is not None and self.max_k < self.min_k:
             raise ValueError(f"max_k must be at least min_k = {self.min_k}, got {self.max_k}")
         check_share(self.share, self.pool)
+        if self.weigh not in get_args(Weigh):
+            raise ValueError(f'weigh must be "softmax" or "range" of the scores, got {self.weigh!r}')
 
     def __call__(self, scores: Float[Tensor, "batch head row region"] | None, view: View) -> Selection | None:
         """The regions of the nucleus; None at openness 1.
@@ -75,7 +84,8 @@ class NucleusRouter:
         logits = logits_of(shared(scores, heads_of(self.share, view), self.pool), view, self.by_size)
         num_regions = logits.shape[-1]
         order = ranked(logits, view.complete[:, None]).argsort(dim=-1, descending=True)
-        held = share_of(logits).gather(3, order)
+        share = share_of(logits) if self.weigh == "softmax" else range_of(logits)
+        held = share.gather(3, order)
         before = held.cumsum(dim=-1) - held
         mass = self.mass + view.openness * (1 - self.mass)
         place = torch.arange(num_regions, device=logits.device)

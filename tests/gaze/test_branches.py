@@ -8,7 +8,7 @@ from transformers.cache_utils import DynamicCache
 
 from gazekit.combine import GatedCombine, SumCombine
 from gazekit.context import LearnedContext
-from gazekit.contracts import Entries, Kind, Look, Selection, Summarizer, Tokens
+from gazekit.contracts import Entries, Kind, Look, Selection, Summarizer, Tokens, reachable
 from gazekit.contracts.section import build, to_section
 from gazekit.gaze import Gaze, GazeCache, begin_pass, compositions, install, watch
 from gazekit.gaze.describe import with_summaries
@@ -159,7 +159,7 @@ def test_a_summary_is_an_entry_at_its_regions_end():
     described = KeyValuePooler().describe(look, regions)
     found = with_summaries(entries, coarse(), described, regions)
     behind: Tokens = found.tokens.narrow(lay.length, lay.length + 2)
-    assert behind.order.tolist() == [[[6, 8]], [[5, torch.iinfo(torch.int64).max]]]
+    assert behind.order.tolist() == [[[6, 8]], [[5, torch.iinfo(torch.int32).max]]]
     assert behind.kind.tolist() == [[[Kind.CONTEXT] * 2], [[Kind.CONTEXT, Kind.PAD]]]
     assert behind.owner.tolist() == [[[-1, -1]], [[-1, -1]]]
     member = regions.owner[0] == 1
@@ -167,6 +167,21 @@ def test_a_summary_is_an_entry_at_its_regions_end():
     torch.testing.assert_close(found.value[0, :, lay.length + 1], look.value[0, :, member].mean(1))
     found.value[0, 0, lay.length + 1].sum().backward()
     assert look.value.grad[0, 0, :, 0].tolist() == [0.25 if inside else 0.0 for inside in member.tolist()]
+
+
+@torch.no_grad()
+def test_nobody_sees_the_summary_of_a_region_that_may_still_grow():
+    lay = layout(sample(6))
+    regions = Runs(size=4)(lay)
+    tokens = lay.tokens.owned_by(regions.owner[:, None])
+    heads = torch.randn(1, 6, 6, 3).split([2, 2, 2], dim=1)
+    look = Look(query=heads[0], key=heads[1], value=heads[2], layer=0, scale=1.0)
+    entries = Entries(
+        key=look.key, value=look.value, tokens=tokens, position=torch.arange(6).expand(1, 1, -1)
+    )
+    found = with_summaries(entries, coarse(), KeyValuePooler().describe(look, regions), regions)
+    seen = reachable(tokens, found.tokens, frozenset())[0, 0, :, 6:]
+    assert seen.tolist() == [[False, False]] * 3 + [[True, False]] * 3
 
 
 @torch.no_grad()

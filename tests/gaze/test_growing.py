@@ -30,7 +30,7 @@ def test_a_run_is_complete_when_it_is_full_and_ids_never_change():
     lay = layout(sample(6), sample(3))
     runs = Runs(size=4)
     regions = runs(lay)
-    far = torch.iinfo(torch.int64).max
+    far = torch.iinfo(torch.int32).max
     assert regions.last.tolist() == [[3, far], [far, far]]
     assert regions.first.tolist() == [[0, 4], [0, far]]
     assert regions.size.tolist() == [[4, 2], [3, 0]]

@@ -158,6 +158,7 @@ CASES = [
     Case(TopKRouter(k=2, per="unit"), laws.check_router, omit=TIED_IN_UNITS),
     Case(AlwaysRouter(first=1, latest=1), laws.check_router, omit=NO_K | UNSCORED),
     Case(AlwaysRouter(own=True), laws.check_router, omit=NO_K | UNSCORED),
+    Case(AlwaysRouter(inner=TopKRouter(k=1), own=True, latest=1), laws.check_router, omit=NO_K | FIXED),
     Case(AlwaysRouter(inner=TopKRouter(k=1)), laws.check_router, omit=NO_K | FIXED),
     Case(AlwaysRouter(inner=RandomRouter(k=1), first=2), laws.check_router, omit=NO_K | UNSCORED),
     Case(
@@ -165,6 +166,7 @@ CASES = [
     ),
     Case(NucleusRouter(mass=0.5), laws.check_nucleus, omit=NO_K),
     Case(NucleusRouter(mass=1), laws.check_nucleus, omit=NO_K),
+    Case(NucleusRouter(mass=0.4, weigh="range"), laws.check_nucleus, omit=NO_K),
     Case(NucleusRouter(mass=0.9, max_k=3, min_k=2, share="group"), laws.check_nucleus, omit=NO_K),
     Case(
         NucleusRouter(mass=0.7, share="layer", pool="max", by_size=True),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -147,6 +149,21 @@ def test_packing_the_layout_keeps_it():
     layout = layout_from_ids(ids, shape, attention_mask=mask, clip_lengths=lengths)
     again = type(layout).unpack(layout.pack())
     assert torch.equal(again.pack(), layout.pack())
+    assert again.prior is None
+    assert again.segment is None
+
+
+def test_packing_keeps_segments_and_a_map_bit_by_bit():
+    shape = form()
+    ids, mask, lengths = batch(shape, [[[1, 0], 2], [3]])
+    plain = layout_from_ids(ids, shape, attention_mask=mask, clip_lengths=lengths)
+    prior = torch.randn(plain.clip.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    prior[0, 0], prior[0, 1] = -0.0, torch.finfo(torch.float32).min
+    layout = replace(plain, segment=plain.place[..., 1], prior=prior)
+    again = type(layout).unpack(layout.pack())
+    assert torch.equal(again.segment, layout.segment)
+    assert again.prior.view(torch.int32).equal(prior.view(torch.int32))
+    assert again.extended(layout.length + 2).prior[:, -2:].eq(0).all()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def test_a_nucleus_opens_its_mass_and_its_cap():
     assert chosen(NucleusRouter(mass=0.9, max_k=1)(scores, told)) == [0, 1, 3]
 
 
+@pytest.mark.parametrize(
+    ("mass", "expected"), [(0.5, [1]), (0.6, [1]), (0.61, [1, 3]), (0.95, [0, 1, 3]), (1.0, [0, 1, 2, 3])]
+)
+def test_by_range_shares_are_of_scores_and_not_of_their_exponentials(mass, expected):
+    told = looking("v1x4 t1")
+    for sharpness in (0.01, 100.0):
+        scores = sharpness * (torch.tensor([0.1, 0.9, 0.0, 0.5]) - 3)[None, None, None]
+        assert chosen(NucleusRouter(mass=mass, weigh="range")(scores, told)) == expected
+    level = torch.zeros(1, 1, 1, 4)
+    assert chosen(NucleusRouter(mass=0.5, weigh="range")(level, told)) == [0, 1]
+
+
 def test_by_size_a_large_region_holds_more():
     told = looking("v1x5 t1", GridPartition(size=(1, 1, 4)))
     scores = masses(0.4, 0.6)
@@ -69,7 +81,11 @@ def test_the_scale_of_attention_counts():
 def test_minus_infinity_is_no_mass_and_nothing_but_it_no_nan():
     told = looking("v1x3 t1")
     assert chosen(NucleusRouter(mass=0.999)(torch.tensor([[[[0.0, -math.inf, 0.0]]]]), told)) == [0, 2]
-    assert chosen(NucleusRouter(mass=0.5)(torch.full((1, 1, 1, 3), -math.inf), told)) == [0, 1, 2]
+    for weigh in ("softmax", "range"):
+        router = NucleusRouter(mass=0.5, weigh=weigh)
+        assert chosen(router(torch.full((1, 1, 1, 3), -math.inf), told)) == [0, 1, 2]
+    some = torch.tensor([[[[1.0, -math.inf, 0.0]]]])
+    assert chosen(NucleusRouter(mass=0.999, weigh="range")(some, told)) == [0]
 
 
 def test_a_threshold_keeps_what_holds_enough_and_the_best_in_any_case():
@@ -108,6 +124,7 @@ def test_heads_that_choose_together_pool_their_scores():
         (lambda: NucleusRouter(mass=1.1), r"mass must lie in \(0, 1\], got 1.1"),
         (lambda: NucleusRouter(mass=0.5, min_k=0), "min_k must be at least 1, got 0"),
         (lambda: NucleusRouter(mass=0.5, min_k=3, max_k=2), "max_k must be at least min_k = 3, got 2"),
+        (lambda: NucleusRouter(mass=0.5, weigh="sum"), 'weigh must be "softmax" or "range"'),
         (lambda: ThresholdRouter(threshold=1.0), r"threshold must lie in \(0, 1\), got 1.0; it is a share"),
         (lambda: ThresholdRouter(threshold=0.1, share="all"), 'share must be "head"'),
         (lambda: TopKRouter(k=1, pool="sum"), 'pool must be "mean" or "max"'),

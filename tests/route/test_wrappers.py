@@ -41,6 +41,18 @@ class TestAlways:
         index = AlwaysRouter(own=False, latest=1)(None, looking("v1x2 t1 v1x2 t1")).index
         assert index[0, 0].tolist() == [[1], [3]]
 
+    def test_latest_ones_are_besides_the_own_region_up_to_its_last_token(self):
+        told = looking("t6", RunPartition(length=2))
+        index = AlwaysRouter(own=True, latest=1)(None, told).index[0, 0]
+        assert [sorted(i for i in row if i >= 0) for row in index.tolist()] == [
+            [],
+            [0],
+            [0],
+            [0, 1],
+            [1],
+            [1, 2],
+        ]
+
     @pytest.mark.parametrize(("openness", "expected"), [(0.0, [0]), (0.3, [0, 4, 5]), (0.5, [0, 3, 4, 5])])
     def test_alone_it_opens_backwards(self, openness, expected):
         told = looking("v1x6 t1", openness=openness)
