@@ -57,6 +57,7 @@ DOORS = {
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
     "yaml": ("recipe/",),
+    "peft": ("models/retrofit/lora.py",),
     "packaging": ("models/",),
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),

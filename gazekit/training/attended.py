@@ -44,9 +44,14 @@ def measure(
         yield lambda: None
         return
     with watch(model) as trace:
-        config: Any = model.config
-        ids = torch.tensor([config.image_token_id, config.video_token_id])
+        ids = torch.tensor(_placeholders(model.config))
         yield lambda: attended_of(trace, torch.isin(batch["input_ids"].cpu(), ids))
+
+
+def _placeholders(config: Any) -> list[int]:
+    """Ids of what stands for visual tokens, by the names that configs of transformers have for them."""
+    names = ("image_token_id", "video_token_id")
+    return [found for name in names if (found := getattr(config, name, None)) is not None]
 
 
 def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attended | None:

@@ -38,7 +38,8 @@ class Part:
 def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
     """The parts of a model, in the order of its children; a child that is no standard part is one of its own name.
 
-    Learned parts of gaze are the part "gaze", the last one.
+    What several children hold (an adapter lies inside its decoder) is the last one's. Learned parts of gaze are the
+    part "gaze", the last of all.
 
     Raises:
         ValueError: The stage names a part that the model does not have, or trains none that it has.
@@ -58,16 +59,13 @@ def parts_of(model: nn.Module, stage: Stage) -> list[Part]:
             f"learning_rates trains only {', '.join(stage.rates)}, which this model does without; "
             f"name one of {', '.join(children)}"
         )
-    within = {parameter for module in apart for parameter in module.parameters()}
-    seen = set(within)
-    # Last, so that what is said of it holds, though it lies within the language model.
-    return [
-        _part(name, modules, stage, set() if modules is apart else seen) for name, modules in children.items()
-    ]
+    seen: set[nn.Parameter] = set()
+    backwards = [_part(name, modules, stage, seen) for name, modules in reversed(children.items())]
+    return backwards[::-1]
 
 
 def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parameter]) -> Part:
-    """One part; parameters in `seen` (tied ones) belong to an earlier module already."""
+    """One part; parameters in `seen` (tied or nested ones) belong to another already."""
     embedded = {
         parameter
         for module in modules

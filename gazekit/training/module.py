@@ -90,6 +90,8 @@ class CambrianModule(LightningModule):
         for part in self.parts:
             for module in part.modules:
                 module.train(mode and part.rate is not None)
+        if mode and self.stage.gradient_checkpointing:
+            _keep_checkpointing(self.model)
         return self
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Float[Tensor, ""]:
@@ -192,6 +194,13 @@ class CambrianModule(LightningModule):
                 f"batch of each device, got {got}; give the data stage.local_batch_size(num_devices) and the "
                 "Trainer **stage.trainer_arguments()"
             )
+
+
+def _keep_checkpointing(model: nn.Module) -> None:
+    """Frozen layers too: gradients go through them to what is trained before. Nothing inside them changes its mode."""
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True
 
 
 def _count(labels: Tensor) -> Float[Tensor, ""]:

@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from gazekit.gaze import Gaze
 from gazekit.models.gaze import compose, context_tokens, section_of
 from gazekit.models.retrofit.architectures import adapter_of
+from gazekit.models.retrofit.context import add_context_tokens
+from gazekit.models.retrofit.processors.context import emit_context
 from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, restore_parts, stock_class, take_out
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -64,6 +66,8 @@ def apply_gaze(
     known.config.gaze = section
     if ids:
         known.config.gaze_context_ids = ids
+    elif hasattr(known.config, "gaze_context_ids"):
+        del known.config.gaze_context_ids
     known.__class__ = gaze_class(type(known))
     return model
 
@@ -138,11 +142,15 @@ def _context_ids(
     """Ids of the context tokens that every image or frame gets; None = there are none."""
     count = context_tokens(gazes)
     known = getattr(model.config, "gaze_context_ids", None) if restored else None
-    if count == 0 or known:
-        return known
-    if processor is None:
+    if count == 0:
+        if hasattr(processor, "gaze_context"):
+            emit_context(processor, [])
+        return None
+    if processor is not None:
+        return add_context_tokens(model, processor, count)
+    if known is None:
         raise ValueError(
             f"processor must be given for a composition with {count} context tokens, got None: it writes them into "
             "prompts; pass the model's processor, or leave the context out"
         )
-    raise ValueError("context tokens of a retrofitted model are not available")
+    return known

@@ -1,5 +1,10 @@
 """Training a retrofitted model: checkpointing, bf16, LoRA, sharding, compiling."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -83,3 +88,27 @@ def test_lora_trains_generates_and_is_saved(model, inputs, tmp_path):
     assert compositions(again.get_base_model().get_decoder()) == [GAZE] * 3
     assert torch.equal(again(**prompt).logits, logits)
     assert torch.equal(again.generate(**prompt, max_new_tokens=4, do_sample=False), expected)
+
+
+def script(name, *arguments):
+    """A script of this folder in a process of its own."""
+    folder = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder.parents[2]), *sys.path])}
+    command = [sys.executable, str(folder / name), *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.slow
+def test_sharded_over_two_processes_it_trains_as_in_one(tmp_path):
+    ranks = [script("sharded.py", str(rank), f"file://{tmp_path}/meet") for rank in range(2)]
+    said = [rank.communicate(timeout=120)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
+
+
+@pytest.mark.slow
+def test_the_language_model_compiles_without_a_graph_break():
+    run = script("compiled.py")
+    said = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, said
