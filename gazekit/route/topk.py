@@ -86,7 +86,7 @@ def _keep_highest_of_units(
     keep = opened(k, num_regions, openness).to(rank.device)
     # Column 0 stands for regions of no unit; incomplete regions come after all others of their unit.
     unit = (regions.unit + 1)[:, None].expand(complete.shape)
-    num_units = int(unit.max()) + 1 if unit.numel() else 1
+    num_units = int(regions.unit.max()) + 2 if regions.unit.numel() else 1
     counts = torch.zeros(*complete.shape[:2], num_units, dtype=torch.int64, device=rank.device)
     of_unit = keep[counts.scatter_add(2, unit, complete.long()).gather(2, unit)]
     best = lowered(rank, complete[:, None]).argsort(dim=-1, descending=True)

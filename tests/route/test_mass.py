@@ -103,6 +103,12 @@ def test_the_best_of_each_unit():
     assert index.tolist() == [[[[2, 3, 5]]]]
 
 
+def test_no_row_chooses_nothing_of_any_unit():
+    told = looking("v1x2 v1x2 t1", start=5)
+    selection = TopKRouter(k=1, per="unit")(torch.zeros(1, 1, 0, 4), told)
+    assert selection.index.shape == (1, 1, 0, 2)
+
+
 def test_units_open_each_by_their_own_count():
     told = looking("v1x4 +1x2 t1", openness=0.5)
     index = TopKRouter(k=2, per="unit")(torch.tensor([[[[1.0, 4, 2, 3, 9, 8]]]]), told).index
