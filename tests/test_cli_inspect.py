@@ -7,11 +7,11 @@ import pytest
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    LlavaConfig,
     Qwen2_5_VLConfig,
     Qwen3Config,
     SiglipImageProcessorPil,
     SiglipVisionModel,
+    VipLlavaConfig,
 )
 
 from gazekit.cli.inspect import config_of
@@ -112,6 +112,7 @@ def test_a_recipe_is_inspected(run):
     assert set(found) == {"parameters", "gaze"}
     model = assemble(load("tiny-context")).model
     counts = {name: sum(p.numel() for p in parts) for name, parts in model.parts().items()}
+    assert counts.pop("gaze") == 0
     assert found["parameters"] == {**counts, "total": sum(p.numel() for p in model.parameters())}
     assert list(found["parameters"]) == [*PARTS, "total"]
     gaze = found["gaze"]
@@ -156,7 +157,7 @@ def saved(tmp_path_factory):
     make_config().save_pretrained(folder / "dense")
     qwen_config().save_pretrained(folder / "qwen")
     text = {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlavaConfig(text_config=text, model_type="llava").save_pretrained(folder / "llava")
+    VipLlavaConfig(text_config=text).save_pretrained(folder / "vipllava")
     Qwen3Config(num_hidden_layers=1).save_pretrained(folder / "text")
     return folder
 
@@ -248,7 +249,7 @@ def test_a_composition_saved_in_a_config_is_found():
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["llava"], "model_type 'llava' has no layout adapter; there are"),
+        (["vipllava"], "model_type 'vipllava' has no layout adapter; there are"),
         (["text"], "the model must be a vision-language model, got one of type 'qwen3'"),
         (["qwen", "gaze.route.k=2"], "gaze.route.k=2 changes a recipe"),
     ],

@@ -141,12 +141,13 @@ def _setting(arguments: argparse.Namespace, subject: Subject, num_context: int) 
     """What the figures are of."""
     sizes = subject.sizes
     name = next((name for name, known in SHAPES.items() if known == sizes), None)
+    shape = {field: size for field, size in asdict(sizes).items() if field != "num_branches"}
     return {
         "units": sum(clip[0] for clip in subject.clips),
         "grid": list(subject.clips[0][1:]),
         "context_tokens": num_context,
         "text_tokens": subject.num_text,
-        "shape": {"name": name, **asdict(sizes)},
+        "shape": {"name": name, **shape},
         "value_bytes": arguments.value_bytes,
         "descriptor_bytes": arguments.descriptor_bytes,
         "softmax_flops": arguments.softmax_flops,

@@ -32,7 +32,8 @@ class Anatomy:
     """A model as its config describes it.
 
     Attributes:
-        parameters: How many there are in each part, each counted once, and their `total`.
+        parameters: How many there are in each part, each counted once, and their `total`; `gaze` where the
+            composition has learned parts.
         sizes: Of its decoder.
         layout: A prompt of one image, without text.
         grid: Rows and columns of visual tokens of the image, or of its first tile where it has several grids.
@@ -114,6 +115,8 @@ def _cambrian(
     with torch.device("meta"):
         model = CambrianForConditionalGeneration(config, imports=imports)
     parts = {name: sum(p.numel() for p in found) for name, found in model.parts().items()}
+    if parts["gaze"] == 0:
+        del parts["gaze"]
     return Anatomy(
         parameters={**parts, "total": sum(parts.values())},
         sizes=sizes_of(config.text_config),
