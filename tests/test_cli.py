@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 import gazekit
+from gazekit import Gaze, GridPartition, TopKRouter, apply_gaze
 from gazekit.cli.doctor import examine
 from gazekit.cli.output import print_error
 from gazekit.recipe import load, parse
+from tests.models.retrofit.qwen_small import make_qwen
 
 ROOT = Path(gazekit.__file__).parents[1]
 
@@ -214,6 +216,20 @@ def test_generate_refuses_what_is_no_image(run, model, tmp_path):
     assert code == 2
     assert "cannot be decoded" in err
     assert "Traceback" not in err
+
+
+def test_a_model_of_transformers_answers_but_is_not_measured(run, picture, tmp_path):
+    model, processor = make_qwen()
+    apply_gaze(model, Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=1)))
+    for one in (model, processor):
+        one.save_pretrained(tmp_path)
+    words = ("--image", picture, "--ask", "read row 2", "--max-new-tokens", 3, "--device", "cpu")
+    code, out, err = run("generate", tmp_path, *words)
+    assert code == 0, err
+    assert out.endswith("\n")
+    code, out, err = run("evaluate", tmp_path)
+    assert (code, out) == (2, "")
+    assert "must hold a Cambrian, got a model of type 'qwen2_5_vl'" in " ".join(err.split())
 
 
 def test_evaluate_compares_ways_to_look(run, model):

@@ -239,6 +239,23 @@ def test_a_model_of_transformers_is_inspected(run, saved):
     assert dense["notes"][0] == "an image of 448 x 448 pixels is assumed (--image HxW names another)"
 
 
+def test_a_recipe_that_trains_a_model_of_transformers_is_inspected(run, saved):
+    words = ("retrofit/context_only", f"model.pretrained={saved / 'qwen'}")
+    found = inspected(run, *words)
+    assert found["parameters"] == inspected(run, saved / "qwen")["parameters"]
+    gaze = found["gaze"]
+    assert (gaze["grid"], gaze["k"], gaze["context_tokens"], gaze["attended"]) == ([16, 16], 4, 4, 16 + 4)
+    code, out, err = run("cost", *words, "--json")
+    assert code == 0, err
+    cost = json.loads(out)
+    assert (cost["attended"], cost["kv_bytes"]) == (gaze["attended"], gaze["kv_bytes"])
+
+
+def test_a_dense_model_and_one_with_gaze_are_told_in_the_same_words(run, saved):
+    dense, gaze = inspected(run, saved / "dense"), inspected(run, saved / "cambrian")
+    assert dense["gaze"].keys() == gaze["gaze"].keys()
+
+
 def test_a_composition_saved_in_a_config_is_found():
     config = qwen_config(gaze=gaze_section(3))
     found = anatomy_of(config, image=(112, 112))

@@ -118,10 +118,10 @@ def _from_recipe(arguments: argparse.Namespace) -> Subject:
     sizes, grid = shape_of(arguments.shape) if arguments.shape else None, arguments.grid
     if recipe.model is not None and (sizes is None or grid is None):
         from gazekit.cli.inspect import config_of
-        from gazekit.models import sizes_of
+        from gazekit.models import anatomy_of
 
-        config = config_of(recipe)
-        sizes, grid = sizes or sizes_of(config.text_config), grid or config.grid
+        found = anatomy_of(config_of(recipe), imports=tuple(recipe.imports))
+        sizes, grid = sizes or found.sizes, grid or found.grid
     if sizes is None or grid is None:
         raise ValueError(
             f"the recipe {recipe.name} describes no model, so --shape and --grid must be given, as in --shape {SHAPE} "

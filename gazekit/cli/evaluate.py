@@ -13,7 +13,7 @@ from rich.progress import Progress
 from gazekit.evaluate.reading import Outcome, read
 from gazekit.evict import QuestionEviction
 from gazekit.gaze import Gaze
-from gazekit.models import CambrianForConditionalGeneration, CambrianProcessor
+from gazekit.models import CambrianConfig, CambrianForConditionalGeneration, CambrianProcessor, config_at
 from gazekit.route import RandomRouter
 
 Figures = dict[str, float]
@@ -47,10 +47,16 @@ def evaluate(
         Figures by benchmark and system.
 
     Raises:
-        ValueError: A benchmark or system is unknown, or the model has no gaze that a system could change.
+        ValueError: A benchmark or system is unknown, or the model is no Cambrian or has no gaze that a system could
+            change.
     """
     _known("benchmarks", benchmarks, BENCHMARKS)
     _known("systems", systems, SYSTEMS)
+    if (found := config_at(model_dir).model_type) != CambrianConfig.model_type:
+        raise ValueError(
+            f"{model_dir} must hold a Cambrian, got a model of type {found!r}; ask it by gazekit generate, or measure "
+            "it in Python by gazekit.evaluate"
+        )
     processor = CambrianProcessor.from_pretrained(model_dir)
     model = (
         CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(device).eval()

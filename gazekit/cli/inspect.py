@@ -11,7 +11,7 @@ from gazekit.cli.choice import choices
 from gazekit.cli.cost import figures
 from gazekit.contracts.device import choose_device
 from gazekit.gaze import Gaze, cost
-from gazekit.models import Anatomy, CambrianConfig, anatomy_of, config_at
+from gazekit.models import Anatomy, anatomy_of, config_at
 from gazekit.recipe import Recipe, load
 from gazekit.recipe.library import SUFFIXES, find, names
 
@@ -63,7 +63,7 @@ def inspect(
     return {"parameters": dict(anatomy.parameters), "gaze": _gaze(anatomy, choose_device(device))}
 
 
-def config_of(recipe: Recipe) -> CambrianConfig:
+def config_of(recipe: Recipe) -> Any:
     """The config of the model that a recipe describes; no weights are drawn or read.
 
     Raises:
@@ -77,10 +77,9 @@ def config_of(recipe: Recipe) -> CambrianConfig:
     if not hasattr(source, "config"):
         raise ValueError(
             f"model {type(source).__name__} does not tell its config; give it a method config(*, gaze) that returns "
-            "a CambrianConfig, as FromScratch has"
+            "that of the whole model, as FromScratch has"
         )
-    config: CambrianConfig = source.config(gaze=recipe.gaze)
-    return config
+    return source.config(gaze=recipe.gaze)
 
 
 def _is_recipe(target: str) -> bool:
@@ -104,6 +103,7 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
     sizes, gazes = anatomy.sizes, anatomy.gazes
     routing = next((gaze for gaze in gazes if gaze.route is not None), next(iter(gazes), Gaze()))
     found = figures(cost(gazes or Gaze(), anatomy.layout, sizes))
+    chosen = found.pop("chosen")
     notes = [*anatomy.notes, *(() if gazes else (HINT,))]
     if len(gazes) > 1:
         notes.append(
@@ -118,7 +118,7 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
         "hidden": sizes.hidden_dim,
         "grid": list(anatomy.grid),
         "context_tokens": 0 if routing.context is None else routing.context.num_tokens,
-        "k": found.pop("chosen") if routing.route is not None else None,
+        "k": chosen if routing.route is not None else None,
         "attended_share": found.pop("share"),
         **found,
         "backend": {

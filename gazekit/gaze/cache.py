@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import cache as once
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
@@ -17,6 +19,7 @@ from gazekit.gaze.memory import LayerMemory
 from gazekit.store import ResidentStore
 
 _log = logging.getLogger(__name__)
+_CACHE_NAMES = ("past_key_values", "cache")
 
 
 class GazeCacheLayer(CacheLayerMixin):
@@ -100,7 +103,8 @@ class GazeCacheLayer(CacheLayerMixin):
         """
         if tokens_to_remove != 0:
             raise ValueError(
-                "a gaze cache cannot be cropped, so assisted decoding is not available; generate without an assistant"
+                "a gaze cache cannot be cropped, which guessing ahead (an assistant, prompt lookup) would need: give "
+                "generate() no cache with it, but the whole conversation"
             )
 
     def offload(self) -> None:
@@ -171,6 +175,18 @@ def prepare_cache(past_key_values: Cache | None, config: PreTrainedConfig) -> Ca
     else:
         _say_slower(type(cache).__name__ + (" with offloading" if cache.offloading else ""))
     return cache
+
+
+def cache_name(model: nn.Module) -> str:
+    """What this version of transformers calls the cache among a model's arguments and outputs."""
+    names = inspect.signature(model.forward).parameters
+    return next(name for name in _CACHE_NAMES if name in names)
+
+
+def take_cache(model: nn.Module, kwargs: dict[str, Any]) -> tuple[str, Cache | None]:
+    """The cache out of arguments, under whatever name, and the name to put it back under."""
+    found = [kwargs.pop(name) for name in _CACHE_NAMES if kwargs.get(name) is not None]
+    return cache_name(model), found[0] if found else None
 
 
 def remember(cache: Cache, layout: TokenLayout) -> None:

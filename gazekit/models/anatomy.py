@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
 from gazekit.contracts import Sizes, TokenLayout
@@ -25,6 +26,8 @@ _PROJECTOR = {"multi_modal_projector", "connector", "merger", "deepstack_merger_
 _VISION = {"visual", "vision_tower", "vision_model"}
 _LANGUAGE = {"language_model", "text_model", "lm_head"}
 _DEFAULT: Pixels = (448, 448)
+# Rows of visual tokens that an uncut image is tried with.
+_MOST_SIDE = 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +37,10 @@ class Anatomy:
     Attributes:
         parameters: How many there are in each part, each counted once, and their `total`; `gaze` where the
             composition has learned parts.
-        sizes: Of its decoder.
+        sizes: Of its decoder, without the layers that have a sliding window.
         layout: A prompt of one image, without text.
-        grid: Rows and columns of visual tokens of the image, or of its first tile where it has several grids.
+        grid: Rows and columns of visual tokens of the image; where it has several grids, of the first of more than one
+            token.
         gazes: Its compositions; empty where it is dense.
         notes: What was assumed.
     """
@@ -74,7 +78,7 @@ def anatomy_of(
     return _vlm(config, gaze, imports, image)
 
 
-def config_at(model: str | Path) -> PreTrainedConfig:
+def config_at(model: str | os.PathLike) -> PreTrainedConfig:
     """The config of a saved model, or of one on the hub; no code that comes with it is run.
 
     Args:
@@ -144,16 +148,30 @@ def _vlm(
     count = context_tokens(gazes)
     if count:
         notes.append(f"{count} context tokens add as many rows to the vocabulary; they are not counted above")
-    first = medium.place[medium.grid == 0]
+    # A class token that stays is a grid of its own.
+    number = next(
+        one for one in medium.grid.unique() if int((medium.grid == one).sum()) > 1 or medium.length == 1
+    )
+    sizes, sliding = sizes_of(config.get_text_config()), _sliding(config.get_text_config())
+    if sliding:
+        notes.append(
+            f"{sliding} of {sizes.num_layers} layers have a sliding window: they stay as they are and are not counted"
+        )
+    first = medium.place[medium.grid == number]
     rows, columns = (int(first[:, axis].max()) + 1 for axis in (1, 2))
     return Anatomy(
         parameters=parameters,
-        sizes=sizes_of(config.get_text_config()),
+        sizes=replace(sizes, num_layers=sizes.num_layers - sliding),
         layout=_layout(config, adapter, medium, count),
         grid=(rows, columns),
         gazes=gazes,
         notes=tuple(notes),
     )
+
+
+def _sliding(text: PreTrainedConfig) -> int:
+    """Layers with a sliding window, which gaze leaves alone."""
+    return (getattr(text, "layer_types", None) or []).count("sliding_attention")
 
 
 def _by_name(model: nn.Module) -> dict[str, int]:
@@ -181,34 +199,49 @@ def _medium(config: PreTrainedConfig, adapter: Adapter, image: Pixels | None) ->
     A grid of patches is rounded as Qwen's processors round it; their limits on pixels are not applied.
     """
     vision = config.vision_config
-    takes_any = not {"image_grid_thw", "image_sizes"}.isdisjoint(adapter.inputs)
-    if image is not None and not takes_any:
-        raise ValueError(
-            f"image cannot be {image[0]} x {image[1]}: the config of a model of type {config.model_type!r} fixes its "
-            "images' grid; leave it out"
-        )
+    fixed = _whole_image(config, adapter, {})
+    if isinstance(fixed, Medium):
+        if image is not None:
+            raise ValueError(
+                f"image cannot be {image[0]} x {image[1]}: the config of a model of type {config.model_type!r} fixes "
+                "its images' grid; leave it out"
+            )
+        return fixed, [
+            f"an image of one tile, {fixed.length} tokens, is assumed; processors may cut larger ones"
+        ]
     dynamic = "image_grid_thw" in adapter.inputs
     own = None if dynamic else getattr(vision, "image_size", None)
     size = image or (_DEFAULT if own is None else (own, own) if isinstance(own, int) else tuple(own))
-    given, notes = {}, []
-    if image is None and takes_any:
+    notes = []
+    if image is None:
         notes.append(f"an image of {size[0]} x {size[1]} pixels is assumed (--image HxW names another)")
+    given = {"image_sizes": torch.tensor([list(size)])}
     if dynamic:
         step = vision.patch_size * vision.spatial_merge_size
         patches = [max(1, round(side / step)) * vision.spatial_merge_size for side in size]
-        given["image_grid_thw"] = torch.tensor([[1, *patches]])
-    if "image_sizes" in adapter.inputs:
-        given["image_sizes"] = torch.tensor([list(size)])
-    ids = torch.full((1, _tokens_of_a_tile(config)), adapter.visual_ids(config)[0])
-    return adapter.media(config, ids, torch.ones_like(ids, dtype=torch.bool), given).images[0], notes
+        given = {"image_grid_thw": torch.tensor([[1, *patches]])}
+    found = _whole_image(config, adapter, given)
+    if isinstance(found, ValueError):
+        raise found
+    return found, notes
 
 
-def _tokens_of_a_tile(config: PreTrainedConfig) -> int:
-    """Visual tokens of an image that is not cut, where the config says so: what some adapters read off the prompt."""
-    for name in ("image_seq_length", "mm_tokens_per_image"):
-        if (count := getattr(config, name, None)) is not None:
-            return int(count)
-    return 1
+def _whole_image(
+    config: PreTrainedConfig, adapter: Adapter, given: Mapping[str, Tensor]
+) -> Medium | ValueError:
+    """The smallest image that an adapter reads off a prompt; why there is none, where it needs what was not given."""
+    refused = ValueError(
+        f"no image of a model of type {config.model_type!r} has a square of up to {_MOST_SIDE} tokens"
+    )
+    for side in range(1, _MOST_SIDE + 1):
+        ids = torch.full((1, side**2), adapter.visual_ids(config)[0])
+        try:
+            found = adapter.media(config, ids, torch.ones_like(ids, dtype=torch.bool), given).images
+            if found:
+                return found[0]
+        except ValueError as error:
+            refused = error
+    return refused
 
 
 def _layout(config: PreTrainedConfig, adapter: Adapter, medium: Medium, num_context: int) -> TokenLayout:

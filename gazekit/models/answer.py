@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from transformers import AutoModelForImageTextToText
 
 from gazekit.contracts.device import choose_device
+from gazekit.models.anatomy import config_at
 from gazekit.models.cambrian import CambrianForConditionalGeneration
-from gazekit.models.pictures import ImageLike
+from gazekit.models.config import CambrianConfig
+from gazekit.models.pictures import ImageLike, open_picture
 from gazekit.models.processor import CambrianProcessor
+from gazekit.models.retrofit.apply import apply_gaze
+from gazekit.models.retrofit.processors import Conversations, load_processor
 
 
 def generate(
@@ -20,7 +27,7 @@ def generate(
     device: str = "auto",
     imports: Iterable[str] = (),
 ) -> str:
-    """What a saved model answers, greedily.
+    """What a saved model answers, greedily: a Cambrian, or a VLM of transformers with the gaze that it was saved with.
 
     Args:
         model_dir: Where `save_pretrained` of the model and of its processor wrote.
@@ -31,15 +38,25 @@ def generate(
         imports: Modules of one's own that the model's composition names.
 
     Raises:
-        ValueError: An image cannot be decoded, or the composition names what may not be imported.
+        ValueError: An image cannot be decoded, the composition names what may not be imported, or the processor of a
+            VLM has no chat template.
     """
-    processor = CambrianProcessor.from_pretrained(model_dir)
-    place = choose_device(device)
-    model = (
-        CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(place).eval()
-    )
+    place, pictures = choose_device(device), [open_picture(image) for image in images]
     content = [*({"type": "image"} for _ in images), {"type": "text", "text": ask}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    inputs = processor(text=prompt, images=list(images)).to(place)
+    messages = [{"role": "user", "content": content}]
+    model: Any
+    processor: Any
+    if config_at(model_dir).model_type == CambrianConfig.model_type:
+        processor = CambrianProcessor.from_pretrained(model_dir)
+        model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports))
+        prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+        inputs = processor(text=prompt, images=pictures)
+    else:
+        processor = load_processor(model_dir)
+        model = AutoModelForImageTextToText.from_pretrained(model_dir, trust_remote_code=False)
+        if getattr(model.config, "gaze", None) is not None:
+            model = apply_gaze(model, processor=processor, imports=imports)
+        inputs = Conversations(processor).encode_question(messages, pictures)
+    model, inputs = model.to(place).eval(), inputs.to(place)
     out = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-    return processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    return str(processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()

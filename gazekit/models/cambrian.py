@@ -16,6 +16,7 @@ from transformers.utils import can_return_tuple
 
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze, begin_pass, holders, prepare_cache
+from gazekit.gaze.cache import take_cache
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import compose, context_tokens, fit, section_of
@@ -242,6 +243,9 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
         """
+        if past_key_values is not None:  # else generate may hand it over under its newer name, among kwargs
+            kwargs["past_key_values"] = past_key_values
+        name, past_key_values = take_cache(self.language_model, kwargs)
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
         declared = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
@@ -274,8 +278,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds=embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
+            **{name: past_key_values},
             **kwargs,
         )
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -289,9 +293,9 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{name: getattr(outputs, name)},
         )
 
     @torch.no_grad()
@@ -380,9 +384,8 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _prepare_prompt(self, input_ids: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
         """What `generate` is given, with mask and layout, and with embeddings in place of pixels."""
-        mask, pixels, cache = (
-            kwargs.pop(k, None) for k in ("attention_mask", "pixel_values", "past_key_values")
-        )
+        name, cache = take_cache(self.language_model, kwargs)
+        mask, pixels = (kwargs.pop(k, None) for k in ("attention_mask", "pixel_values"))
         clips, packed, visual = (
             kwargs.pop(k, None) for k in ("clip_lengths", "gaze_layout", "visual_embeds")
         )
@@ -393,6 +396,6 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
         check_units(layout, pixels if visual is None else visual, clips, start)
         if visual is None and pixels is not None:
             visual = self.embed_units(pixels, units_in(layout, start, layout.length))
-        given = {"past_key_values": cache, "clip_lengths": clips, "visual_embeds": visual}
+        given = {name: cache, "clip_lengths": clips, "visual_embeds": visual}
         given = {name: value for name, value in given.items() if value is not None}
         return {**kwargs, **given, "attention_mask": mask, "gaze_layout": layout.pack()}

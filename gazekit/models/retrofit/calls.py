@@ -14,14 +14,17 @@ from transformers.cache_utils import Cache
 
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import NAME, SequenceCache, begin_pass, prepare_cache, remember, remembered
+from gazekit.gaze.cache import take_cache
 from gazekit.models.layout import hide_padding
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.prompt import continued, given_media, layout_of_prompt
 from gazekit.models.retrofit.turns import encode_unseen
 from gazekit.models.retrofit.versions import check_version
 
-_CACHE_NAMES = ("past_key_values", "cache")
-_GUESSING = ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
+# What takes tokens back: each guesses ahead, and an assistant is taken back by the model that asks it.
+_GUESSING = ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp", "is_assistant")
+# How the names begin by which pictures reach a model: as pixels, as their features, or among the embeddings.
+_SHOWN = ("pixel_values", "image_", "video_", "mm_encoder_outputs", "inputs_embeds")
 
 
 def for_forward(
@@ -34,15 +37,16 @@ def for_forward(
 
     Raises:
         ValueError: Another attention was set, so that gaze would not be asked; the layout of what a cache holds is not
-            known; or placeholders and media do not match.
+            known; placeholders and media do not match; or an image whose tokens see each other is cut.
     """
     decoder = model.get_decoder()
     check_attention(model)
-    name, cache = _take_cache(model, kwargs)
+    name, cache = take_cache(model, kwargs)
     start = 0 if cache is None else int(cache.get_seq_length())
     tokens = kwargs.get("input_ids")
     stop = start + (kwargs["inputs_embeds"] if tokens is None else tokens).shape[1]
     layout = _layout(model, kwargs, cache, start) if packed is None else TokenLayout.unpack(packed)
+    _check_whole(layout, stop)
     if kwargs.get("use_cache") is None:
         trains = model.training or kwargs.get("labels") is not None
         kwargs["use_cache"] = bool(decoder.config.use_cache) and not trains
@@ -67,9 +71,9 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
     """
     check_attention(model)
     kwargs = dict(kwargs)
-    name, cache = _take_cache(model, kwargs)
+    name, cache = take_cache(model, kwargs)
     start = 0 if cache is None else int(cache.get_seq_length())
-    guesses = cache is None and _guesses(model, kwargs)
+    guesses = _guesses(model, kwargs)
     for use, does in (
         ("prefill in chunks", _asked(model, kwargs, "prefill_chunk_size")),
         ("a later turn", start),
@@ -95,9 +99,15 @@ def for_generate(model: PreTrainedModel, input_ids: Tensor | None, kwargs: dict[
             "generate needs input_ids, or gaze_layout beside inputs_embeds: embeddings do not say which of them are "
             "visual; pass gaze_layout=model.layout(input_ids, attention_mask, ...).pack()"
         )
-    if guesses:
+    if guesses and cache is None:
         cache = SequenceCache(config=model.get_decoder().config)
-        remember(cache, TokenLayout.unpack(kwargs.pop("gaze_layout")))
+        if _asked(model, kwargs, "is_assistant") and hasattr(cache, "activate_past_recording"):
+            # As transformers does with a cache that it makes itself: layers with a sliding window forget otherwise.
+            cache.activate_past_recording()
+        remember(cache, TokenLayout.unpack(kwargs["gaze_layout"]))
+        assistant = kwargs.get("assistant_model")
+        if assistant is None or "gaze_layout" not in inspect.signature(assistant.forward).parameters:
+            del kwargs["gaze_layout"]
     return kwargs if cache is None else {**kwargs, name: cache}
 
 
@@ -116,18 +126,6 @@ def check_attention(model: PreTrainedModel) -> None:
         )
 
 
-def cache_name(model: PreTrainedModel) -> str:
-    """What this version of transformers calls the cache."""
-    names = inspect.signature(model.forward).parameters
-    return next(name for name in _CACHE_NAMES if name in names)
-
-
-def _take_cache(model: PreTrainedModel, kwargs: dict[str, Any]) -> tuple[str, Cache | None]:
-    """The cache out of the arguments, and the name to put it back under."""
-    found = [kwargs.pop(name) for name in _CACHE_NAMES if kwargs.get(name) is not None]
-    return cache_name(model), found[0] if found else None
-
-
 def _layout(model: PreTrainedModel, kwargs: dict[str, Any], cache: Cache | None, start: int) -> TokenLayout:
     """The layout of a forward that was given none: of its own ids, continued from what the cache was filled under."""
     ids, mask = kwargs.get("input_ids"), kwargs.get("attention_mask")
@@ -141,6 +139,7 @@ def _layout(model: PreTrainedModel, kwargs: dict[str, Any], cache: Cache | None,
                 "gaze_layout must be given beside inputs_embeds, got none: embeddings do not say which of them are "
                 "visual; pass gaze_layout=model.layout(input_ids, attention_mask, ...).pack()"
             )
+        _check_shown(model, ids, kwargs)
         return layout_of_prompt(model.config, ids, mask, given)
     earlier = _earlier(cache, kwargs)
     if start < earlier.length or not given:
@@ -155,6 +154,7 @@ def _conversation(
     """The layout of a whole conversation; images of earlier turns are given again, or known from the cache."""
     mask, given = kwargs["attention_mask"], given_media(model.config, kwargs)
     if not start:
+        _check_shown(model, input_ids, kwargs)
         return layout_of_prompt(model.config, input_ids, mask, given)
     if input_ids.shape[1] <= start or mask.shape != input_ids.shape:
         raise ValueError(
@@ -174,6 +174,30 @@ def _conversation(
     except ValueError:
         return layout_of_prompt(model.config, input_ids, mask, given)
     return earlier if earlier.length > start else continued(earlier, later)
+
+
+def _check_shown(model: PreTrainedModel, ids: Tensor, kwargs: dict[str, Any]) -> None:
+    """Refuses a prompt that speaks of images where none come with it: nothing would take their places."""
+    if any(kwargs[name] is not None for name in kwargs if name.startswith(_SHOWN)):
+        return
+    wanted = [one for one in adapter_of(model.config.model_type).visual_ids(model.config) if one is not None]
+    if found := int(torch.isin(ids, torch.tensor(wanted, device=ids.device)).sum()):
+        raise ValueError(
+            f"pixel_values must be given with a prompt that has {found} placeholders of images or videos, got none; "
+            "pass all that the processor returned"
+        )
+
+
+def _check_whole(layout: TokenLayout, stop: int) -> None:
+    """Refuses a forward that ends inside an image whose tokens see each other, which they then could not."""
+    if stop >= layout.length:
+        return
+    order = layout.tokens.order[:, 0]
+    if bool(((order[:, stop - 1] == order[:, stop]) & layout.tokens.valid[:, 0, stop]).any()):
+        raise ValueError(
+            f"an image whose tokens see each other must come in one piece, got a forward that ends inside one, at "
+            f"token {stop}; raise prefill_chunk_size beyond the prompt, or leave it out"
+        )
 
 
 def _earlier(cache: Cache | None, kwargs: dict[str, Any]) -> TokenLayout:
@@ -201,7 +225,8 @@ def _checkpoints(model: PreTrainedModel) -> bool:
 def _guesses(model: PreTrainedModel, kwargs: dict[str, Any]) -> bool:
     """Whether tokens will be guessed and taken back, which a region cache does not do.
 
-    The layout is then left with the cache: an assistant is handed all other arguments, and may be a stock model.
+    The layout is then left with the cache: an assistant is handed all other arguments, and may be a stock model. One
+    with gaze is handed the layout too: the sizes that it would follow from are gone by then.
     """
     own = _asked(model, kwargs, "cache_implementation")
     return not own and any(_asked(model, kwargs, name) for name in _GUESSING)

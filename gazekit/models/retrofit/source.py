@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
-from gazekit.models.gaze import Section, compose
+from gazekit.models.gaze import Section, compose, section_of
 from gazekit.models.retrofit.apply import apply_gaze
 from gazekit.models.retrofit.lora import Lora
 from gazekit.models.retrofit.processors.conversations import Conversations
@@ -44,6 +44,16 @@ class Retrofit:
     processor: str | None = None
     dtype: str = "float32"
     lora: Lora | None = None
+
+    def config(self, *, gaze: Section | None = None) -> PreTrainedConfig:
+        """The config that the model will have; no weights are read.
+
+        Args:
+            gaze: The composition as a recipe writes it.
+        """
+        config = AutoConfig.from_pretrained(self.pretrained, trust_remote_code=False)
+        config.gaze = section_of(gaze)
+        return config
 
     def make(self, *, gaze: Section | None = None, imports: Iterable[str] = (), seed: int = 0) -> Retrofitted:
         """Loads the model and puts gaze into it; the same seed draws the same rows for new context tokens.

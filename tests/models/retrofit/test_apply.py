@@ -212,6 +212,26 @@ def test_images_and_placeholders_must_match(model, two):
         model(**two | {"attention_mask": torch.ones(1, 1, 3, 3)})
 
 
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava", "smolvlm"])
+def test_a_prompt_that_speaks_of_images_needs_them(name):
+    case = CASES[name]
+    model, inputs = apply_gaze(case.build(), GAZE), case.write(SCENES["one image"])
+    words = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+    for call in (model, model.generate):
+        with pytest.raises(
+            ValueError, match=r"pixel_values must be given with a prompt that has \d+ placeholders"
+        ):
+            call(**words)
+
+
+def test_grids_come_with_images(model, two):
+    apply_gaze(model, GAZE)
+    left = {name: value for name, value in two.items() if name != "image_grid_thw"}
+    for call in (model, model.generate):
+        with pytest.raises(ValueError, match="image_grid_thw must be given with images"):
+            call(**left)
+
+
 def test_the_cambrian_goes_through_the_same_door():
     cambrian = make_model()
     assert apply_gaze(cambrian, GAZE) is cambrian

@@ -15,7 +15,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 
 from gazekit import Gaze, GridPartition, TopKRouter, apply_gaze
 from gazekit.gaze import GazeCacheLayer, prepare_cache
-from gazekit.models.retrofit.calls import cache_name
+from gazekit.gaze.cache import cache_name
 from tests.models.retrofit.cases import CASES
 from tests.models.retrofit.tiny import SCENES, checkpointed
 

@@ -99,3 +99,18 @@ def test_what_cannot_be_learned_from_is_named():
 def test_it_is_saved_as_the_stock_processor(tmp_path):
     Conversations(make_stock("Gemma3Processor")).save_pretrained(tmp_path)
     assert (tmp_path / "processor_config.json").is_file()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_question_is_the_beginning_of_its_conversation(name):
+    processor = Conversations(make_stock(name))
+    talk = asked("one two")
+    question = processor.encode_question(talk[:1], [picture()])
+    whole = processor.encode_conversation(talk, [picture()])
+    length = question["input_ids"].shape[1]
+    assert torch.equal(question["input_ids"], whole["input_ids"][:, :length])
+    assert supervised(processor, whole) == "one two <eos>"
+    assert (whole["labels"][:, :length] == -100).all()
+    assert whole["labels"][0, length] != -100
+    assert torch.equal(question["pixel_values"], whole["pixel_values"])
+    assert "pixel_values" not in processor.encode_question([{"role": "user", "content": []}])

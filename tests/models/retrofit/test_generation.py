@@ -12,10 +12,9 @@ from packaging.version import Version
 from transformers import DynamicCache, StaticCache
 
 from gazekit import Gaze, GridPartition, TopKRouter
-from gazekit.gaze import GazeCacheLayer
-from gazekit.gaze.cache import _say_slower
+from gazekit.gaze import GazeCacheLayer, watch
+from gazekit.gaze.cache import _say_slower, cache_name
 from gazekit.models.retrofit import apply_gaze, versions
-from gazekit.models.retrofit.calls import cache_name
 from tests.models.retrofit.cases import CASES
 from tests.models.retrofit.tiny import SCENES, Image, longer
 
@@ -36,6 +35,14 @@ def batch():
 @pytest.fixture(scope="module")
 def two():
     return CASE.write(SCENES["two images"])
+
+
+@pytest.fixture(scope="module")
+def again(two):
+    """A prompt whose last words stood before with others behind: what is guessed from them is wrong."""
+    ids = two["input_ids"].clone()
+    ids[0, -3:] = torch.tensor([5, 6, 5])
+    return two | {"input_ids": ids}
 
 
 def greedy(model, inputs, steps=6, **kwargs):
@@ -89,11 +96,42 @@ def test_sampled_answers_are_those_without_a_cache(model, batch):
     assert torch.equal(sampled(), sampled(use_cache=False))
 
 
-def test_guessing_ahead_changes_nothing(model, two):
-    expected = greedy(model, two, 10)
+def test_guessing_ahead_changes_nothing(model, again):
+    expected = greedy(model, again, 10)
     for guess in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": CASE.build()}):
         with right_since("5.18", "guessing ahead"):
-            assert torch.equal(greedy(model, two, 10, **guess), expected)
+            assert torch.equal(greedy(model, again, 10, **guess), expected)
+
+
+def test_guessing_ahead_takes_no_cache_of_regions(model, again):
+    guess = {"prompt_lookup_num_tokens": 3, cache_name(model): DynamicCache()}
+    with pytest.raises(
+        ValueError, match=r"cannot be cropped.*give generate\(\) no cache|can be cropped|needs transformers"
+    ):
+        greedy(model, again, 10, **guess)
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_next", "gemma3"])
+def test_an_assistant_may_look_through_gaze_too(name):
+    case = CASES[name]
+    model, helper = apply_gaze(case.build(), GAZE), apply_gaze(case.build(), GAZE)
+    inputs = case.write(SCENES["two images"])
+    expected = greedy(model, inputs, 8)
+    with right_since("5.18", "guessing ahead"), watch(helper) as trace:
+        assert torch.equal(greedy(model, inputs, 8, assistant_model=helper), expected)
+    if Version(transformers.__version__) >= Version("5.18"):
+        assert trace.regions.count > GAZE.route.k
+
+
+def test_an_image_whose_tokens_see_each_other_is_not_cut():
+    case = CASES["gemma3"]
+    model, inputs = apply_gaze(case.build(), GAZE), case.write([[2, Image(4, 4), 3]])
+    expected = greedy(model, inputs)
+    with pytest.raises(ValueError, match=r"tokens see each other must come in one piece|needs transformers"):
+        greedy(model, inputs, prefill_chunk_size=7)
+    with right_since("5.23", "prefill in chunks"):
+        whole = inputs["input_ids"].shape[1] - 2
+        assert torch.equal(greedy(model, inputs, prefill_chunk_size=whole), expected)
 
 
 def test_prefill_in_chunks_is_prefill_at_once(model, batch):

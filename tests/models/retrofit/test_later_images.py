@@ -10,7 +10,7 @@ from tests.models.retrofit.tiny import Image, Inputs
 
 FEW = Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=2))
 ALIGNED = ("input_ids", "attention_mask", "token_type_ids")
-NAMES = ["llava", "llava_next", "internvl", "smolvlm", "gemma3"]
+NAMES = ["llava", "llava_next", "llava_onevision", "internvl", "smolvlm", "gemma3"]
 
 
 @pytest.mark.parametrize("name", NAMES)

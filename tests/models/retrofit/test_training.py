@@ -42,6 +42,20 @@ def test_training_keeps_no_cache_and_reaches_the_tower(model, inputs):
     assert all(gradient.isfinite().all() for gradient in found.values())
 
 
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "llava_onevision", "gemma3"])
+def test_with_all_regions_loss_and_gradients_are_those_of_the_stock_model(name):
+    case = CASES[name]
+    made = case.write(SCENES["left-padded batch"])
+    made |= {"labels": made["input_ids"].masked_fill(made["attention_mask"] == 0, -100)}
+    loss, found = gradients(case.build().train(), made)
+    every = Gaze(partition=GridPartition(size=(1, *case.size)), route=TopKRouter(k=1000))
+    same, others = gradients(apply_gaze(case.build(), every).train(), made)
+    assert same == pytest.approx(loss, abs=1e-5)
+    assert others.keys() == found.keys()
+    for key in found:
+        torch.testing.assert_close(others[key], found[key], atol=1e-4, rtol=1e-3, msg=key)
+
+
 def test_checkpointing_changes_neither_loss_nor_gradients(model, inputs):
     loss, found = gradients(model.train(), inputs)
     model.zero_grad()

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from gazekit.models.retrofit.media import Media, Medium, grid
+from gazekit.models.retrofit.media import Media, grid
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,22 @@ class QwenAdapter:
         valid: Bool[Tensor, "batch token"],
         given: Mapping[str, Tensor],
     ) -> Media:
-        """One medium for each row of the grids."""
+        """One medium for each row of the grids.
+
+        Raises:
+            ValueError: A grid is missing.
+        """
         merge = config.vision_config.spatial_merge_size
-        return Media(
-            images=_grids(given.get("image_grid_thw"), merge),
-            videos=_grids(given.get("video_grid_thw"), merge),
-        )
-
-
-def _grids(sizes: Int[Tensor, "medium 3"] | None, merge: int) -> list[Medium]:
-    return [] if sizes is None else [grid(h // merge, w // merge, t) for t, h, w in sizes.tolist()]
+        found = []
+        for name, number in zip(self.inputs, self.visual_ids(config), strict=True):
+            if name not in given and bool(((input_ids == number) & valid).any()):
+                raise ValueError(
+                    f"{name} must be given with {name[:5]}s: how many tokens each has, and where they lie, follows "
+                    "from it; pass what the processor returned"
+                )
+            sizes = given[name].tolist() if name in given else []
+            found.append([grid(height // merge, width // merge, time) for time, height, width in sizes])
+        return Media(images=found[0], videos=found[1])
 
 
 ADAPTER = QwenAdapter()
