@@ -24,14 +24,12 @@ from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
 from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
-from gazekit.models.weights import load_parts, save_parts, split_state
+from gazekit.models.weights import SavesParts
 
 _log = logging.getLogger(__name__)
 
-_HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
-
-class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMixin):
     """A multimodal LLM of the Cambrian kind, dense or with gaze.
 
     Args:
@@ -118,32 +116,6 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             self.context = context.to(self.projector.first.weight) if count else None
             if self.context is not None:
                 self._init_weights(self.context)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """`PreTrainedModel.from_pretrained`, and the weights of the composition's learned parts, from their own file.
-
-        Raises:
-            ValueError: Those weights are missing, or are not this composition's.
-        """
-        hub = {name: kwargs[name] for name in _HUB if name in kwargs}
-        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        if pretrained_model_name_or_path is not None:
-            load_parts(found[0] if isinstance(found, tuple) else found, pretrained_model_name_or_path, **hub)
-        return found
-
-    def save_pretrained(
-        self,
-        save_directory: Any,
-        is_main_process: bool = True,
-        state_dict: dict[str, Tensor] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """`PreTrainedModel.save_pretrained`; learned parts of gaze go into `gaze.safetensors`, beside it."""
-        state = self.state_dict() if state_dict is None else state_dict
-        super().save_pretrained(save_directory, is_main_process, split_state(state).stock, **kwargs)
-        if is_main_process:
-            save_parts(self, save_directory, state)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter once, by the part that it belongs to: what learning rates are set for."""

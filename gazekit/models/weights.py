@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,6 +18,7 @@ FILE = "gaze.safetensors"
 """Lies beside the checkpoint."""
 
 _MARK = ".gaze_parts."
+_HUB = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,37 @@ def load_parts(model: PreTrainedModel, source: str | Path, **hub: Any) -> None:
             f"{FILE} does not fit this model's gaze: {said}; use the composition that it was saved with"
         )
     model.load_state_dict(given, strict=False)
+
+
+class SavesParts:
+    """What a class of models adds to its own saving and loading, so that learned parts lie in a file of their own."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """`PreTrainedModel.from_pretrained`, and the weights of the composition's learned parts, from their own file.
+
+        Raises:
+            ValueError: Those weights are missing, or are not this composition's.
+        """
+        hub = {name: kwargs[name] for name in _HUB if name in kwargs}
+        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
+        if pretrained_model_name_or_path is not None:
+            load_parts(found[0] if isinstance(found, tuple) else found, pretrained_model_name_or_path, **hub)
+        return found
+
+    def save_pretrained(
+        self,
+        save_directory: Any,
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`PreTrainedModel.save_pretrained`; learned parts of gaze go into `gaze.safetensors`, beside it."""
+        model = cast(PreTrainedModel, self)
+        state = model.state_dict() if state_dict is None else state_dict
+        super().save_pretrained(save_directory, is_main_process, split_state(state).stock, **kwargs)  # type: ignore[misc]
+        if is_main_process:
+            save_parts(model, save_directory, state)
 
 
 def _some(keys: list[str]) -> str:

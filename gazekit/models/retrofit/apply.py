@@ -13,7 +13,7 @@ from gazekit.models.gaze import compose, context_tokens, section_of
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.processors.context import emit_context
-from gazekit.models.retrofit.subclass import Retrofit, equip, gaze_class, restore_parts, stock_class, take_out
+from gazekit.models.retrofit.subclass import WithGaze, equip, gaze_class, restore_parts, stock_class, take_out
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -84,7 +84,7 @@ def remove_gaze(model: Model) -> Model:
     if hasattr(model, "set_gaze"):
         model.set_gaze(None)
         return model
-    if not isinstance(model, Retrofit):
+    if not isinstance(model, WithGaze):
         raise ValueError(f"model must have gaze for it to be removed, got a {type(model).__name__} without")
     known = cast(PreTrainedModel, model)
     take_out(known)
@@ -96,7 +96,7 @@ def remove_gaze(model: Model) -> Model:
 
 def _checked(model: nn.Module) -> PreTrainedModel:
     """The model, if gaze can be put into it."""
-    if isinstance(model, Retrofit):
+    if isinstance(model, WithGaze):
         raise ValueError(
             "model must not have gaze already: take it out by gazekit.remove_gaze(model), then apply the new one"
         )

@@ -17,12 +17,12 @@ from gazekit.gaze import Gaze, holders, uninstall
 from gazekit.models.gaze import compose, fit
 from gazekit.models.retrofit.calls import for_forward, for_generate
 from gazekit.models.retrofit.prompt import given_media, layout_of_prompt
-from gazekit.models.weights import load_parts, save_parts, split_state
+from gazekit.models.weights import SavesParts, load_parts
 
 _EXTRA = ("gaze_layout", "gaze_openness")
 
 
-class Retrofit:
+class WithGaze(SavesParts):
     """What `apply_gaze` adds to a model's own class; never made by itself.
 
     Attributes:
@@ -69,31 +69,6 @@ class Retrofit:
         model = cast(PreTrainedModel, self)
         kwargs = for_generate(model, kwargs.get("input_ids", inputs), kwargs)
         return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """`from_pretrained` of the model's own class, for a checkpoint with a gaze section, learned parts included.
-
-        Raises:
-            ValueError: The weights of learned parts are missing, or are not this composition's.
-        """
-        found = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
-        restore_parts(found[0] if isinstance(found, tuple) else found)
-        return found
-
-    def save_pretrained(
-        self,
-        save_directory: Any,
-        is_main_process: bool = True,
-        state_dict: dict[str, Tensor] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """`save_pretrained` of the model's own class; learned parts of gaze go into `gaze.safetensors`, beside it."""
-        model = cast(PreTrainedModel, self)
-        state = model.state_dict() if state_dict is None else state_dict
-        super().save_pretrained(save_directory, is_main_process, split_state(state).stock, **kwargs)  # type: ignore[misc]
-        if is_main_process:
-            save_parts(model, save_directory, state)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickled as the stock class and its state: the class itself is made anew where it is read."""
@@ -144,13 +119,13 @@ def restore_parts(model: PreTrainedModel) -> None:
 
 def stock_class(ours: type) -> type[PreTrainedModel]:
     """The class that a subclass was made from."""
-    return cast(type[PreTrainedModel], ours.__mro__[ours.__mro__.index(Retrofit) + 1])
+    return cast(type[PreTrainedModel], ours.__mro__[ours.__mro__.index(SavesParts) + 1])
 
 
 @functools.cache
 def _made(stock: Any) -> type[PreTrainedModel]:
     made: Any = type(
-        stock.__name__, (Retrofit, stock), {"__module__": stock.__module__, "__doc__": stock.__doc__}
+        stock.__name__, (WithGaze, stock), {"__module__": stock.__module__, "__doc__": stock.__doc__}
     )
     made._keys_to_ignore_on_load_missing = [*(stock._keys_to_ignore_on_load_missing or []), r"\.gaze_parts\."]
     made.__qualname__ = f"Gaze{stock.__name__}"
