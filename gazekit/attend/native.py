@@ -50,6 +50,8 @@ class NativeBackend:
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not decoding on a CPU in fp32 or bf16, or where the kernel is not built."""
+        if (reason := refuses_decoding(entries, plan)) is not None:
+            return reason
         key, value = entries.key, entries.value
         if key.device.type != "cpu":
             return f"it runs on a CPU, and the keys lie on {key.device.type}"
@@ -57,4 +59,4 @@ class NativeBackend:
             return f"it computes in fp32 or bf16, not in {key.dtype}"
         if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
             return "it has no backward, and gradients are asked for"
-        return native.missing() or refuses_decoding(entries, plan)
+        return native.missing()

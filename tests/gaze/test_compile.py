@@ -9,7 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "learned", "branches"])
 def test_a_compiled_decoder_equals_itself(name):
     done = subprocess.run(

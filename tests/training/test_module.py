@@ -71,7 +71,6 @@ def test_gradient_is_that_of_the_mean_over_all_supervised_tokens(tmp_path):
         torch.testing.assert_close(gradient, dict(before.named_parameters())[name].grad, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_two_ranks_equal_one(tmp_path):
     script = (
         "import sys\n"

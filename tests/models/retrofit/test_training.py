@@ -114,14 +114,12 @@ def script(name, *arguments):
     )
 
 
-@pytest.mark.slow
 def test_sharded_over_two_processes_it_trains_as_in_one(tmp_path):
     ranks = [script("sharded.py", str(rank), f"file://{tmp_path}/meet") for rank in range(2)]
     said = [rank.communicate(timeout=120)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
 
 
-@pytest.mark.slow
 def test_the_language_model_compiles_without_a_graph_break():
     run = script("compiled.py")
     said = run.communicate(timeout=120)[0]
