@@ -189,7 +189,8 @@ def _evicted(model: nn.Module, batch: dict[str, Tensor], eviction: QuestionEvict
     """A cache of all but the prompts' last token, reduced to what the eviction keeps."""
     cache = prepare_cache(None, model.config.get_text_config())
     length = batch["input_ids"].shape[1]
-    layout = model.layout(batch["input_ids"], batch["attention_mask"], batch.get("clip_lengths"))
+    known = ("input_ids", "attention_mask", "clip_lengths", "pixel_values")
+    layout = model.layout(**{name: batch[name] for name in known if name in batch})
     head = {**batch, "input_ids": batch["input_ids"][:, : length - 1]}
     head["attention_mask"] = batch["attention_mask"][:, : length - 1]
     with evicting(model, eviction):

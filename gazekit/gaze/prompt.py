@@ -15,6 +15,8 @@ Clip = tuple[int, int, int]
 def prompt_layout(clips: Sequence[Clip], *, num_context: int = 0, num_text: int = 0) -> TokenLayout:
     """One prompt: each clip's frames, each with its context tokens behind it, and the text at the end.
 
+    What would come from outside is stood in for: each image or frame is a segment, and the map is even.
+
     >>> prompt_layout([(2, 3, 4)], num_context=1, num_text=5).length
     31
 
@@ -58,4 +60,6 @@ def prompt_layout(clips: Sequence[Clip], *, num_context: int = 0, num_text: int 
         tokens=tokens,
         clip=torch.cat([*owners, none])[None],
         place=torch.cat([*places, none[:, None].expand(-1, 3)])[None],
+        segment=torch.cat([*units, none])[None],
+        prior=torch.zeros(1, kind.shape[-1]),
     )
