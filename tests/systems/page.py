@@ -21,6 +21,7 @@ class Entry:
     attends: str
     source: str
     differs: str
+    tiny: str
     composition: str
 
 
@@ -41,8 +42,14 @@ def _entry(file: Path) -> Entry:
         attends=head[title],
         source=head["Source"],
         differs=head.get("Differs", ""),
+        tiny=head["Tiny"],
         composition=_lines(load(f"systems/{file.stem}").gaze),
     )
+
+
+def fitting(name: str) -> list[str]:
+    """The overrides that fit a recipe to the digits, as its head says them."""
+    return next(one.tiny for one in entries() if f"systems/{one.name}" == name).split()
 
 
 def _lines(gaze: object) -> str:
@@ -94,6 +101,12 @@ def table() -> str:
             "| system | difference |",
             "| --- | --- |",
             *apart,
+            "",
+            "What makes each sparse on the 8 x 8 visual tokens of `tiny`, as one command:",
+            "",
+            "```console",
+            *(f"gazekit train systems/{one.name} {one.tiny}" for one in entries()),
+            "```",
         ]
     )
 
