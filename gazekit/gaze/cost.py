@@ -30,6 +30,7 @@ from gazekit.contracts import (
 )
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.figures import Compared, Cost, KVBytes
+from gazekit.gaze.prompt import stood_in
 
 _KINDS = (Kind.VISUAL, Kind.CONTEXT, Kind.TEXT)
 _TABLE = 2**20
@@ -49,7 +50,8 @@ def cost(
     The partitioner divides the actual layout and the router chooses among the actual regions, so ragged edges and
     parts of one's own are counted as they are. The router is shown scores that put each region first equally often.
     One whose number of regions depends on the scores (by mass, by threshold) is only indicated by that: measure it.
-    Branches add up, and summaries count as context.
+    Branches add up, and summaries count as context. Where the layout has no segments, each image or frame is one; where
+    it has no map, the map is even.
 
     Example:
         >>> from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter
@@ -74,7 +76,7 @@ def cost(
     gazes = [gaze] if isinstance(gaze, Gaze) else list(gaze)
     _check(gazes, layout)
     count = [int((layout.kind == kind).sum()) for kind in _KINDS]
-    layers = _look(gazes, layout, sizes)
+    layers = _look(gazes, stood_in(layout), sizes)
     per_entry = sizes.num_heads * (4 * sizes.head_dim + softmax_flops)
     seen = torch.stack([layer.seen for layer in layers])
     scored = sum(layer.scored for layer in layers)
