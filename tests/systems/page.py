@@ -1,7 +1,9 @@
 """Writes the table of docs/systems.md from the recipes: `python -m tests.systems.page`."""
 
 import re
+import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gazekit.recipe import load
@@ -25,6 +27,7 @@ class Entry:
     composition: str
 
 
+@cache
 def entries() -> list[Entry]:
     """All systems, Gaze Attention first."""
     files = sorted(
@@ -102,10 +105,12 @@ def table() -> str:
             "| --- | --- |",
             *apart,
             "",
-            "What makes each sparse on the 8 x 8 visual tokens of `tiny`, as one command:",
+            "## What makes them sparse on the digits",
+            "",
+            "On the 8 x 8 visual tokens of `tiny` each of these trains a model that looks at less than everything:",
             "",
             "```console",
-            *(f"gazekit train systems/{one.name} {one.tiny}" for one in entries()),
+            *(shlex.join(["gazekit", "train", f"systems/{one.name}", *one.tiny.split()]) for one in entries()),
             "```",
         ]
     )

@@ -10,7 +10,7 @@ from tests.systems.naive import dsa as lightning
 from tests.systems.naive import seer as gate
 from tests.systems.naive.dsa import deepseek_sparse
 from tests.systems.naive.gaze import gaze
-from tests.systems.naive.guided import map_guided
+from tests.systems.naive.guided import map_divergence, map_guided
 from tests.systems.naive.minference import block_sparse, vertical_slash
 from tests.systems.naive.moba import moba
 from tests.systems.naive.moc import mixture_of_contexts
@@ -119,6 +119,7 @@ SYSTEMS = {
         naive=lambda g: map_guided(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1, weight=2.0),
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
         outside=True,
+        loss=lambda g: map_divergence(g.prompt, g.q, g.k, size=(1, 2, 2)),
     ),
     "systems/longformer": System(
         naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=3, window=5),
