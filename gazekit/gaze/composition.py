@@ -48,8 +48,8 @@ class Gaze:
         guide: Writes segments or a map into the layout of each prompt from its pixels, for parts that read them; a
             layout that is given by hand stays as it is.
         branches: Compositions that attend by themselves. Beside them only schedule, context, guide and combine are
-            given, and hold for all of them; parts with weights that two branches write alike, and their partitions too, are
-            one part.
+            given, and hold for all of them; parts with weights that two branches write alike, and their partitions
+            too, are one part.
         combine: Makes one answer of the branches' answers.
 
     Raises:

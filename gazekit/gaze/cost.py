@@ -105,7 +105,11 @@ def cost(
             sizes,
             2 * sizes.num_kv_heads * sizes.head_dim * bytes_per_value,
             sizes.num_kv_heads * sizes.head_dim * bytes_per_descriptor * scored
-            + 2 * sizes.num_kv_heads * sizes.head_dim * bytes_per_value * sum(layer.summaries for layer in layers),
+            + 2
+            * sizes.num_kv_heads
+            * sizes.head_dim
+            * bytes_per_value
+            * sum(layer.summaries for layer in layers),
         ),
     )
 

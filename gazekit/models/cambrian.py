@@ -256,9 +256,7 @@ class CambrianForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
         """
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        declared = self._layout_of(
-            input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start
-        )
+        declared = self._layout_of(input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:

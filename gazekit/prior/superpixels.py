@@ -58,7 +58,9 @@ class SuperpixelGuide:
         side = math.sqrt(rows * columns / self.count)
         high, wide = max(1, round(rows / side)), max(1, round(columns / side))
         y, x = torch.meshgrid(
-            torch.arange(rows, device=colour.device), torch.arange(columns, device=colour.device), indexing="ij"
+            torch.arange(rows, device=colour.device),
+            torch.arange(columns, device=colour.device),
+            indexing="ij",
         )
         place = torch.stack([y, x]).to(colour) * (self.compactness / side)
         point = torch.cat([colour, place.expand(len(colour), -1, -1, -1)], dim=1).flatten(2).transpose(1, 2)
@@ -69,6 +71,8 @@ class SuperpixelGuide:
             held = member.sum(dim=1)[..., None]
             centre = member.transpose(1, 2) @ point / held.clamp_min(1)
             # A centre that has lost all its cells stays without any.
-            far = (point[:, :, None] - centre[:, None]).square().sum(-1).masked_fill((held == 0).mT, torch.inf)
+            far = (
+                (point[:, :, None] - centre[:, None]).square().sum(-1).masked_fill((held == 0).mT, torch.inf)
+            )
             label = far.argmin(dim=-1)
         return label.unflatten(1, (rows, columns))

@@ -243,7 +243,9 @@ def test_branches_add_up_and_what_they_share_is_stored_once():
     assert whole.kv_bytes.read_group == whole.kv_bytes.stored
 
 
-@pytest.mark.parametrize(("pool", "entries"), [(SummaryPooler(), 16), (CompressionPooler(length=4, stride=2), 31)])
+@pytest.mark.parametrize(
+    ("pool", "entries"), [(SummaryPooler(), 16), (CompressionPooler(length=4, stride=2), 31)]
+)
 def test_summaries_are_counted_as_they_stand_in_the_softmax(pool, entries):
     summarised = Gaze(
         partition=GridPartition(size=(1, 2, 2)), pool=pool, route=TopKRouter(k=1), summaries=True,

@@ -131,7 +131,11 @@ def test_two_guides_cannot_write_the_same():
     gazes = [composition(guide=CentreGuide()), composition(guide=SaliencyGuide())]
     with pytest.raises(ValueError, match=r"guide must be one for all layers, got SaliencyGuide and another"):
         guided(lay, gazes, torch.rand(1, 1, 3, 16, 16))
-    both = [composition(guide=CentreGuide()), composition(guide=ShotGuide()), composition(guide=CentreGuide())]
+    both = [
+        composition(guide=CentreGuide()),
+        composition(guide=ShotGuide()),
+        composition(guide=CentreGuide()),
+    ]
     told = guided(lay, both, torch.rand(1, 1, 3, 16, 16))
     assert told.prior is not None
     assert told.segment is not None

@@ -110,7 +110,10 @@ def table() -> str:
             "On the 8 x 8 visual tokens of `tiny` each of these trains a model that looks at less than everything:",
             "",
             "```console",
-            *(shlex.join(["gazekit", "train", f"systems/{one.name}", *one.tiny.split()]) for one in entries()),
+            *(
+                shlex.join(["gazekit", "train", f"systems/{one.name}", *one.tiny.split()])
+                for one in entries()
+            ),
             "```",
         ]
     )

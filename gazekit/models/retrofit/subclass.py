@@ -118,8 +118,8 @@ def equip(model: PreTrainedModel, gazes: tuple[Gaze, ...]) -> None:
     """
     if found := guides(gazes):
         raise ValueError(
-            f"guide must be None for a {type(model).__name__}, got {type(found[0]).__name__}: its pixels come in another "
-            "shape; write segments or a map into model.layout(...) and pass it as gaze_layout=layout.pack()"
+            f"guide must be None for a {type(model).__name__}, got {type(found[0]).__name__}: its pixels come in "
+            "another shape; write segments or a map into model.layout(...) and pass it as gaze_layout=layout.pack()"
         )
     decoder = model.get_decoder()
     model.__dict__["stock_attention"] = decoder.config._attn_implementation

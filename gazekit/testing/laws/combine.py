@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from gazekit.contracts import Combine, Look, Sizes
 from gazekit.testing import strategies
-from gazekit.testing.cases import map_tensors
 from gazekit.testing.draw import Draw, composite, generator, seeds
 from gazekit.testing.laws.law import law, run
+from gazekit.testing.restate import sample_of
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ def queries_answer_by_themselves(part: Combine, case: _Case) -> None:
     whole = _answer(part, case.look, case.outs)
     for q in range(case.outs.shape[3]):
         one = slice(q, q + 1)
-        pick = {name: None if (field := getattr(case.look, name)) is None else field[:, one] for name in _ALONG}
-        look = replace(case.look, query=case.look.query[:, :, one], **pick)
+        along: dict[str, Any] = {
+            name: field[:, one] for name in _ALONG if (field := getattr(case.look, name)) is not None
+        }
+        look = replace(case.look, query=case.look.query[:, :, one], **along)
         _assert_equal(_answer(part, look, case.outs[..., one, :]), whole[:, :, one], f"query {q} by itself")
 
 
@@ -95,7 +98,7 @@ def batch_is_one_by_one(part: Combine, case: _Case) -> None:
     """Each sample is answered as it would be by itself."""
     whole = _answer(part, case.look, case.outs)
     for b in range(case.outs.shape[1]):
-        look = map_tensors(case.look, lambda tensor, b=b: tensor[b : b + 1])
+        look = sample_of(case.look, b)
         got = _answer(part, look, case.outs[:, b : b + 1])
         _assert_equal(got, whole[b : b + 1], f"sample {b} by itself")
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gazekit.contracts import Look, RoutingLoss, View
 from gazekit.testing import strategies
-from gazekit.testing.cases import RoutingCase, map_tensors
+from gazekit.testing.cases import RoutingCase
 from gazekit.testing.draw import Draw, composite
 from gazekit.testing.laws.law import law, run
-from gazekit.testing.restate import row_chunk, routing_sample
+from gazekit.testing.restate import routing_sample, row_chunk, sample_of
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,17 @@ class _Found:
 
 
 def _asked(part: RoutingLoss, case: _Case) -> _Found:
-    leaves = [t.detach().clone().requires_grad_() for t in (case.routing.scores, case.look.query, case.look.key)]
+    leaves = [
+        t.detach().clone().requires_grad_() for t in (case.routing.scores, case.look.query, case.look.key)
+    ]
     look = replace(case.look, query=leaves[1], key=leaves[2])
     # A term that needs nothing, so that a loss which does not depend on anything has a gradient too.
     loss = part(leaves[0], look, case.view)
     total = loss + 0.0 * leaves[0].nan_to_num().sum()
     grads = torch.autograd.grad(total, leaves, allow_unused=True)
-    each = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
+    each = [
+        torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)
+    ]
     return _Found(loss.detach(), *each)
 
 
@@ -81,7 +85,9 @@ def never_negative(part: RoutingLoss, case: _Case) -> None:
     assert found.loss.isfinite(), f"the loss is {found.loss}"
     assert found.loss >= -1e-5, f"the loss is {found.loss}"
     for name in ("scores", "query", "key"):
-        assert getattr(found, name).isfinite().all(), f"the gradient of {name} is {getattr(found, name).tolist()}"
+        assert getattr(found, name).isfinite().all(), (
+            f"the gradient of {name} is {getattr(found, name).tolist()}"
+        )
 
 
 @law(_cases)
@@ -94,8 +100,12 @@ def chunks_of_rows_add_up(part: RoutingLoss, case: _Case) -> None:
     ]
     if each:
         _assert_equal(torch.stack([one.loss for one in each]).sum(0), whole.loss, "the sum over rows")
-        _assert_equal(torch.cat([one.scores for one in each], dim=2), whole.scores, "the rows' gradients of scores")
-        _assert_equal(torch.stack([one.key for one in each]).sum(0), whole.key, "the sum of the rows' gradients")
+        _assert_equal(
+            torch.cat([one.scores for one in each], dim=2), whole.scores, "the rows' gradients of scores"
+        )
+        _assert_equal(
+            torch.stack([one.key for one in each]).sum(0), whole.key, "the sum of the rows' gradients"
+        )
 
 
 @law(_cases)
@@ -104,7 +114,7 @@ def samples_add_up(part: RoutingLoss, case: _Case) -> None:
     whole = _asked(part, case).loss
     parts = []
     for b in range(case.routing.scores.shape[0]):
-        look = map_tensors(case.look, lambda tensor, b=b: tensor[b : b + 1])
+        look = sample_of(case.look, b)
         parts.append(_asked(part, _Case(routing_sample(case.routing, b), look)).loss)
     _assert_equal(torch.stack(parts).sum(0), whole, "the sum over samples")
 

@@ -251,5 +251,7 @@ def test_the_names_are_at_the_top():
 
 def test_a_guide_is_refused_where_pixels_have_another_shape():
     guided = replace(GAZE, guide=CentreGuide())
-    with pytest.raises(ValueError, match=r"guide must be None for a .*, got CentreGuide: its pixels come in another"):
+    with pytest.raises(
+        ValueError, match=r"guide must be None for a .*, got CentreGuide: its pixels come in another"
+    ):
         apply_gaze(CASE.build(), guided)

@@ -39,9 +39,7 @@ def map_guided(
     return attend(q, k, v, seen)
 
 
-def map_divergence(
-    prompt: Prompt, q: Tensor, k: Tensor, *, size: tuple[int, int, int]
-) -> tuple[Tensor, int]:
+def map_divergence(prompt: Prompt, q: Tensor, k: Tensor, *, size: tuple[int, int, int]) -> tuple[Tensor, int]:
     """The divergence summed over text tokens, and how many of these there are."""
     regions, group = prompt.cells(size), q.shape[0] // k.shape[0]
     total = torch.zeros((), dtype=q.dtype)
