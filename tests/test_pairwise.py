@@ -186,3 +186,36 @@ def assert_attends(selection: Selection, drawn: Scene) -> None:
 @pytest.mark.parametrize("room", [partition, pool, route], ids=lambda room: room.__name__)
 def test_no_part_of_a_room_is_missing(room) -> None:
     assert {type(part) for part in parts(room)} == {getattr(room, name) for name in room.__all__}
+
+
+WRAPPERS = {
+    "always": lambda inner: route.AlwaysRouter(inner=inner, own=False, first=1),
+    "prior": lambda inner: route.PriorRouter(inner=inner, weight=0.0),
+    "reuse": lambda inner: route.ReuseRouter(inner=inner, every=LAYER),
+    "two levels": lambda inner: route.TwoLevelRouter(coarse=WHOLE, coarse_k=99, inner=inner, summary="max"),
+}
+WHOLE = partition.GridPartition(size=(9, 9, 9))
+
+
+@pytest.mark.parametrize("router", range(len(ROUTERS)), ids=lambda n: type(ROUTERS[n]).__name__)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_wrapper_goes_around_every_router(wrapper, router) -> None:
+    """Where a wrapper has nothing to say, the inner router's choice comes out; a region always on is beside it."""
+    grid = next(n for n, part in enumerate(PARTITIONERS) if isinstance(part, partition.GridPartition))
+    mean = next(n for n, part in enumerate(POOLERS) if isinstance(part, pool.MeanPooler))
+    found, view, inner = scores(grid, mean), view_of(scene(grid)), ROUTERS[router]
+    wrapped = WRAPPERS[wrapper](inner)
+    selection = wrapped(found, view)
+    assert_valid(selection, view)
+    table, count = selection.chosen(view.regions.count), view.regions.count
+    if wrapper != "always":
+        plain = inner(found, view).chosen(count)
+        assert torch.equal(table, plain.expand_as(table))
+    else:
+        first = view.complete & (view.regions.ordinal < 1)[:, None]
+        rest = inner(found, replace(view, complete=view.complete & ~first)).chosen(count)
+        assert torch.equal(table, rest.expand_as(table) | first[:, None])
+    opened = wrapped(found, replace(view, openness=0.5))
+    assert_valid(opened, replace(view, openness=0.5))
+    assert (opened.chosen(count) | ~table).all()
+    assert wrapped(found, replace(view, openness=1.0)) is None

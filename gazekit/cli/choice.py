@@ -20,6 +20,7 @@ from gazekit.contracts import (
     regions_from_owner,
 )
 from gazekit.gaze import Gaze
+from gazekit.gaze.prompt import stood_in
 from gazekit.store import ResidentStore
 
 _WORDS = 3
@@ -47,15 +48,23 @@ def choices(gaze: Gaze, layout: TokenLayout, sizes: Sizes, device: str = "cpu") 
         sizes: Of the decoder.
         device: Where it runs.
     """
-    grown = layout.extended(layout.length + _WORDS)
-    moved = replace(
-        grown, tokens=grown.tokens.to(device), clip=grown.clip.to(device), place=grown.place.to(device)
-    )
+    moved = _moved(stood_in(layout.extended(layout.length + _WORDS)), device)
     with torch.device(device):
         return {
             call: _choice(gaze.backend, *_scene(gaze, moved, sizes, queries))
             for call, queries in (("prompt", _WORDS), ("decoding", 1))
         }
+
+
+def _moved(layout: TokenLayout, device: str) -> TokenLayout:
+    return replace(
+        layout,
+        tokens=layout.tokens.to(device),
+        clip=layout.clip.to(device),
+        place=layout.place.to(device),
+        segment=None if layout.segment is None else layout.segment.to(device),
+        prior=None if layout.prior is None else layout.prior.to(device),
+    )
 
 
 def _choice(name: str, entries: Entries, plan: Plan) -> Choice:

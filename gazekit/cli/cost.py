@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gazekit.cli.notes import notes_of
 from gazekit.contracts import Sizes
 from gazekit.gaze import SHAPES, Clip, Cost, Gaze, cost, prompt_layout, shape_of
 
@@ -44,7 +45,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             f"{loose[0]} changes a recipe, and none is named, as in gazekit cost tiny gaze.route.k=4"
         )
     subject = _from_recipe(arguments) if arguments.recipe else _from_numbers(arguments)
-    num_context = 0 if subject.gazes[0].context is None else subject.gazes[0].context.num_tokens
+    num_context = subject.gazes[0].num_context
     layout = prompt_layout(subject.clips, num_context=num_context, num_text=subject.num_text)
     found = cost(
         subject.gazes,
@@ -54,7 +55,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         bytes_per_descriptor=arguments.descriptor_bytes,
         softmax_flops=arguments.softmax_flops,
     )
-    return {**figures(found), "setting": _setting(arguments, subject, num_context)}
+    return {
+        **figures(found),
+        "setting": _setting(arguments, subject, num_context),
+        "notes": notes_of(subject.gazes),
+    }
 
 
 def figures(found: Cost) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gazekit.cli.choice import choices
 from gazekit.cli.cost import figures
+from gazekit.cli.notes import notes_of
 from gazekit.contracts.device import choose_device
 from gazekit.gaze import Gaze, cost
 from gazekit.models import Anatomy, anatomy_of, config_at
@@ -101,13 +102,14 @@ def _config_named(target: str) -> Any:
 def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
     """The gaze section of the answer."""
     sizes, gazes = anatomy.sizes, anatomy.gazes
-    routing = next((gaze for gaze in gazes if gaze.route is not None), next(iter(gazes), Gaze()))
+    looks = [one for gaze in gazes for one in gaze.looks]
+    routing = next((gaze for gaze in looks if gaze.route is not None), next(iter(looks), Gaze()))
     found = figures(cost(gazes or Gaze(), anatomy.layout, sizes))
     chosen = found.pop("chosen")
-    notes = [*anatomy.notes, *(() if gazes else (HINT,))]
+    notes = [*anatomy.notes, *notes_of(gazes), *(() if gazes else (HINT,))]
     if len(gazes) > 1:
         notes.append(
-            f"{len(gazes)} compositions cycle over the layers; backends are those of one that routes"
+            f"{len(gazes)} compositions cycle over the layers; backends are those of the first that routes"
         )
     return {
         "layers": sizes.num_layers,
@@ -117,7 +119,7 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
         "group": sizes.num_heads // sizes.num_kv_heads,
         "hidden": sizes.hidden_dim,
         "grid": list(anatomy.grid),
-        "context_tokens": 0 if routing.context is None else routing.context.num_tokens,
+        "context_tokens": gazes[0].num_context if gazes else 0,
         "k": chosen if routing.route is not None else None,
         "attended_share": found.pop("share"),
         **found,

@@ -33,6 +33,8 @@ def print_cost(found: Mapping[str, Any]) -> None:
         },
     )
     print_table(("a query, all layers", "dense", "gaze", "change"), _rows(found, found["share"]))
+    for note in found["notes"]:
+        print_facts("note", {note: ""})
 
 
 def print_anatomy(found: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from gazekit.contracts.parts import (
     Combine,
     Context,
     Featuring,
+    Guide,
     Learned,
     Partitioner,
     Pooler,
@@ -21,9 +22,9 @@ from gazekit.contracts.regions import Regions, Rows, complete_regions, regions_f
 from gazekit.contracts.tokens import Kind, Tokens, concatenate
 
 __all__ = [
-    "Backend", "Combine", "Context", "Described", "Entries", "Featuring", "Keeps", "Kind", "Learned", "Look",
-    "Partitioner", "Plan", "Pooler", "Regions", "Router", "RoutingLoss", "Rows", "Schedule", "Selection", "Sizes",
-    "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "View",
+    "Backend", "Combine", "Context", "Described", "Entries", "Featuring", "Guide", "Keeps", "Kind", "Learned",
+    "Look", "Partitioner", "Plan", "Pooler", "Regions", "Router", "RoutingLoss", "Rows", "Schedule", "Selection",
+    "Sizes", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "View",
     "by_owner", "complete_regions", "concatenate", "in_view", "reachable", "regions_from_owner", "to_heads",
     "visible",
 ]  # fmt: skip

@@ -28,6 +28,20 @@ class Partitioner(Protocol):
 
 
 @runtime_checkable
+class Guide(Protocol):
+    """Writes into the layout what is seen of images outside the model: segments, or a map of where to look."""
+
+    def __call__(
+        self, layout: TokenLayout, pixels: Float[Tensor, "batch unit 3 height width"]
+    ) -> TokenLayout:
+        """The layout with `segment` or `prior`; all else as it was.
+
+        `pixels` are those that the vision tower is given, a unit of the sample each, as `layout.tokens.unit` counts
+        them; what is padding belongs to no token.
+        """
+
+
+@runtime_checkable
 class Pooler(Protocol):
     """What a region looks like from afar, and how well it matches a query."""
 

@@ -189,7 +189,8 @@ def _evicted(model: nn.Module, batch: dict[str, Tensor], eviction: QuestionEvict
     """A cache of all but the prompts' last token, reduced to what the eviction keeps."""
     cache = prepare_cache(None, model.config.get_text_config())
     length = batch["input_ids"].shape[1]
-    layout = model.layout(batch["input_ids"], batch["attention_mask"], batch.get("clip_lengths"))
+    known = ("input_ids", "attention_mask", "clip_lengths", "pixel_values")
+    layout = model.layout(**{name: batch[name] for name in known if name in batch})
     head = {**batch, "input_ids": batch["input_ids"][:, : length - 1]}
     head["attention_mask"] = batch["attention_mask"][:, : length - 1]
     with evicting(model, eviction):
@@ -225,15 +226,20 @@ def _look_back(
     words = torch.tensor([answer.written for answer in answers])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
     chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
+    entries: dict[tuple[int, int], Tensor] = {}
     for glance in seen.glances:
         for word in (glance.position[glance.position >= last] - last).unique().tolist():
             row = (glance.position == last + word).int().argmax(1)
             at = row[:, None, None, None]
             attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))
-            outcome.attended.update(attended, visual, (word < words)[:, None])
+            # Branches attend by themselves, so that their entries add up.
+            before = entries.get((word, glance.layer))
+            entries[word, glance.layer] = attended if before is None else before + attended
             if glance.index is not None:
                 index = glance.index.gather(2, at.expand(-1, glance.index.shape[1], 1, glance.index.shape[3]))
                 chosen[word][glance.layer] = index[:, :, 0]
+    for (word, _), attended in entries.items():
+        outcome.attended.update(attended, visual, (word < words)[:, None])
     if outcome.routing is None or not chosen:
         return answers
     regions = seen.regions

@@ -10,7 +10,8 @@ from gazekit.gaze.cache import (
     remembered,
 )
 from gazekit.gaze.composition import Gaze
-from gazekit.gaze.cost import Compared, Cost, KVBytes, cost
+from gazekit.gaze.cost import cost
+from gazekit.gaze.figures import Compared, Cost, KVBytes
 from gazekit.gaze.forward import Eviction, ForwardPass
 from gazekit.gaze.memory import LayerMemory
 from gazekit.gaze.parts import holders, rebind

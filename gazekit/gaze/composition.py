@@ -6,7 +6,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from gazekit.contracts import Combine, Context, Kind, Partitioner, Pooler, Router, RoutingLoss, Schedule
+from gazekit.contracts import (
+    Combine,
+    Context,
+    Guide,
+    Kind,
+    Partitioner,
+    Pooler,
+    Router,
+    RoutingLoss,
+    Schedule,
+)
 from gazekit.pool import MeanPooler
 from gazekit.schedule import ConstantSchedule
 
@@ -35,9 +45,11 @@ class Gaze:
             that comes alone, as in decoding, chooses for itself.
         summaries: Whether the pooler's descriptors stand in the softmax as entries of their own, beside the tokens.
         loss: What scores or attention are pulled toward in training; it adds to the gradient, not to the loss shown.
-        branches: Compositions that attend by themselves. Beside them only schedule, context and combine are given,
-            and hold for all of them; parts with weights that two branches write alike, and their partitions too, are
-            one part.
+        guide: Writes segments or a map into the layout of each prompt from its pixels, for parts that read them; a
+            layout that is given by hand stays as it is.
+        branches: Compositions that attend by themselves. Beside them only schedule, context, guide and combine are
+            given, and hold for all of them; parts with weights that two branches write alike, and their partitions
+            too, are one part.
         combine: Makes one answer of the branches' answers.
 
     Raises:
@@ -55,6 +67,7 @@ class Gaze:
     rows: Partitioner | None = None
     summaries: bool = False
     loss: RoutingLoss | None = None
+    guide: Guide | None = None
     branches: tuple[Gaze, ...] = ()
     combine: Combine | None = None
 
@@ -137,3 +150,5 @@ def _check_branches(gaze: Gaze) -> None:
             )
         if one.schedule != ConstantSchedule():
             raise ValueError("branches must leave the schedule to the composition above them; move it there")
+        if one.guide is not None:
+            raise ValueError("branches must leave the guide to the composition above them; move it there")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from gazekit.contracts import (
     Kind,
+    Look,
+    Partitioner,
     Plan,
     Regions,
     Rows,
@@ -25,87 +29,11 @@ from gazekit.contracts import (
     regions_from_owner,
 )
 from gazekit.gaze.composition import Gaze
+from gazekit.gaze.figures import Compared, Cost, KVBytes
+from gazekit.gaze.prompt import stood_in
 
 _KINDS = (Kind.VISUAL, Kind.CONTEXT, Kind.TEXT)
 _TABLE = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A figure of dense attention beside that of gaze.
-
-    Attributes:
-        dense: Of the model without gaze, and so without context tokens.
-        gaze: Of the composition.
-    """
-
-    dense: float
-    gaze: float
-
-    @property
-    def change(self) -> float:
-        """By which share gaze differs: -0.8 = four fifths less."""
-        return self.gaze / self.dense - 1 if self.dense else 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class KVBytes:
-    """Bytes of keys and values over all layers, for one prompt.
-
-    Attributes:
-        dense: Held, and read for each token, by dense attention.
-        stored: Held by gaze where nothing is offloaded: all entries, context tokens and descriptors.
-        resident: Held beside the device's weights where visual entries lie elsewhere (in CPU memory) and one selection
-            of regions is brought in: those regions, text, context and descriptors. Query heads of a KV head are taken
-            to choose the same regions.
-        read_group: Read for each token where the query heads of a KV head choose together.
-        read_head: Read for each token where each query head chooses for itself and heads of a KV head choose
-            independently: of `group` heads that look at a share f each, the union is 1 - (1 - f) ** group. Heads
-            that agree read less, down to `read_group`.
-    """
-
-    dense: float
-    stored: float
-    resident: float
-    read_group: float
-    read_head: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What one text query costs at the end of a prompt, all layers together where not said otherwise.
-
-    Entries are those that precede the query's own, averaged over layers; all regions are looked at equally often.
-
-    Attributes:
-        attended: Visual and context entries that the query attends to, per layer.
-        dense: Visual entries that dense attention attends to, per layer.
-        share: `attended / dense`: the budget.
-        visual: Visual entries attended to.
-        context: Context entries attended to.
-        text: Text entries attended to.
-        regions: Regions that may be chosen.
-        region_size: Members of the smallest and of the largest region.
-        chosen: Regions looked at.
-        attention_flops: Of the scores and the weighted sum over visual and text entries.
-        context_flops: The same over context entries.
-        routing_flops: One dot product for each query head and region; 0 without a pooler.
-        kv_bytes: Keys and values.
-    """
-
-    attended: float
-    dense: int
-    share: float
-    visual: float
-    context: float
-    text: float
-    regions: int
-    region_size: tuple[int, int]
-    chosen: float
-    attention_flops: Compared
-    context_flops: float
-    routing_flops: float
-    kv_bytes: KVBytes
 
 
 def cost(
@@ -122,6 +50,8 @@ def cost(
     The partitioner divides the actual layout and the router chooses among the actual regions, so ragged edges and
     parts of one's own are counted as they are. The router is shown scores that put each region first equally often.
     One whose number of regions depends on the scores (by mass, by threshold) is only indicated by that: measure it.
+    Branches add up, and summaries count as context. Where the layout has no segments, each image or frame is one; where
+    it has no map, the map is even.
 
     Example:
         >>> from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter
@@ -146,13 +76,13 @@ def cost(
     gazes = [gaze] if isinstance(gaze, Gaze) else list(gaze)
     _check(gazes, layout)
     count = [int((layout.kind == kind).sum()) for kind in _KINDS]
-    layers = _look(gazes, layout, sizes)
+    layers = _look(gazes, stood_in(layout), sizes)
     per_entry = sizes.num_heads * (4 * sizes.head_dim + softmax_flops)
     seen = torch.stack([layer.seen for layer in layers])
     scored = sum(layer.scored for layer in layers)
     visual, context, text = (float(kind) for kind in seen.mean(dim=0))
-    regions = layers[0].regions
-    size = regions.size[regions.size > 0]
+    shown = next((layer for layer in layers if layer.chooses), layers[0])
+    size = shown.regions.size[shown.regions.size > 0]
     return Cost(
         attended=visual + context,
         dense=count[0],
@@ -160,7 +90,7 @@ def cost(
         visual=visual,
         context=context,
         text=text,
-        regions=layers[0].complete,
+        regions=shown.complete,
         region_size=(int(size.min()), int(size.max())) if size.numel() else (0, 0),
         chosen=sum(layer.chosen for layer in layers) / len(layers),
         attention_flops=Compared(
@@ -174,7 +104,12 @@ def cost(
             count,
             sizes,
             2 * sizes.num_kv_heads * sizes.head_dim * bytes_per_value,
-            sizes.num_kv_heads * sizes.head_dim * bytes_per_descriptor * scored,
+            sizes.num_kv_heads * sizes.head_dim * bytes_per_descriptor * scored
+            + 2
+            * sizes.num_kv_heads
+            * sizes.head_dim
+            * bytes_per_value
+            * sum(layer.summaries for layer in layers),
         ),
     )
 
@@ -182,8 +117,9 @@ def cost(
 def _kv_bytes(
     seen: Float[Tensor, "layer kind"], count: Sequence[int], sizes: Sizes, entry: int, descriptors: int
 ) -> KVBytes:
-    """Bytes, `entry` for each entry of a layer."""
+    """Bytes, `entry` for each entry of a layer; what several branches attend to is held and read once."""
     layers, group = sizes.num_layers, sizes.num_heads // sizes.num_kv_heads
+    seen = seen.minimum(torch.tensor(count, dtype=seen.dtype))
     visual = seen[:, 0] / max(1, count[0])
     union = (1 - (1 - visual) ** group) * count[0]
     one_selection = float(seen.sum()) * entry + descriptors
@@ -198,35 +134,54 @@ def _kv_bytes(
 
 @dataclass(frozen=True)
 class _Layer:
-    """What one layer's query looks at: entries by kind, regions chosen, regions scored, regions there are."""
+    """What one layer's query looks at: entries by kind, regions chosen, regions scored, regions there are.
+
+    `chooses` says whether anything routes, `summaries` how many entries stand for regions.
+    """
 
     seen: Float[Tensor, " kind"]
     chosen: float
     scored: int
     complete: int
     regions: Regions
+    chooses: bool = False
+    summaries: int = 0
 
 
 def _look(gazes: Sequence[Gaze], layout: TokenLayout, sizes: Sizes) -> list[_Layer]:
     """Every layer's look, in order, since a router may use what earlier layers chose."""
     grown = layout.extended(layout.length + 1)
-    query = grown.tokens.narrow(layout.length, layout.length + 1)
-    divided = {}
-    earlier: dict[int, Selection | None] = {}
+    divided: dict[Partitioner | None, Regions] = {}
+    earlier: dict[tuple[int, int], Selection | None] = {}
     layers = []
     for number in range(sizes.num_layers):
-        gaze = gazes[number % len(gazes)]
-        if gaze.partition not in divided:
-            none = torch.full_like(grown.kind, -1)
-            regions = gaze.partition(grown) if gaze.partition else regions_from_owner(none, grown)
-            divided[gaze.partition] = regions
-        regions = divided[gaze.partition]
-        plan = _plan(gaze, grown, query.owned_by(regions.owner[:, None, -1:]), regions, sizes)
-        layers.append(_one(gaze, grown, plan, number, earlier))
+        branches = []
+        for branch, gaze in enumerate(gazes[number % len(gazes)].looks):
+            if gaze.partition not in divided:
+                none = torch.full_like(grown.kind, -1)
+                regions = gaze.partition(grown) if gaze.partition else regions_from_owner(none, grown)
+                divided[gaze.partition] = regions
+            own = {layer: found for (of, layer), found in earlier.items() if of == branch}
+            found, selection = _one(gaze, grown, divided[gaze.partition], sizes, number, own)
+            branches.append(found)
+            if gaze.route is not None:
+                earlier[branch, number] = selection
+        layers.append(_together(branches))
     return layers
 
 
-def _plan(gaze: Gaze, layout: TokenLayout, query: Tokens, regions: Regions, sizes: Sizes) -> Plan:
+def _together(branches: Sequence[_Layer]) -> _Layer:
+    """What the branches of a layer look at, added up; regions are those of the one that looks at most of them."""
+    shown = max(branches, key=lambda one: (one.chooses, one.chosen))
+    return replace(
+        shown,
+        seen=torch.stack([one.seen for one in branches]).sum(dim=0),
+        scored=sum(one.scored for one in branches),
+        summaries=sum(one.summaries for one in branches),
+    )
+
+
+def _plan(gaze: Gaze, query: Tokens, regions: Regions, sizes: Sizes) -> Plan:
     """The query as many rows, all alike, one for each order of the regions that is tried."""
     num_rows = min(regions.count, max(1, _TABLE // max(1, regions.count)))
     number = torch.arange(num_rows)[None]
@@ -249,14 +204,22 @@ def _plan(gaze: Gaze, layout: TokenLayout, query: Tokens, regions: Regions, size
 
 
 def _one(
-    gaze: Gaze, layout: TokenLayout, plan: Plan, layer: int, earlier: dict[int, Selection | None]
-) -> _Layer:
-    """One layer's look, averaged over the rows."""
+    gaze: Gaze,
+    layout: TokenLayout,
+    regions: Regions,
+    sizes: Sizes,
+    layer: int,
+    earlier: dict[int, Selection | None],
+) -> tuple[_Layer, Selection | None]:
+    """One branch's look in one layer, averaged over the rows, and what was chosen."""
+    query = layout.tokens.narrow(layout.length - 1, layout.length).owned_by(regions.owner[:, None, -1:])
+    plan = _plan(gaze, query, regions, sizes)
     complete = complete_regions(plan.rows, plan.regions)
     count = int(complete[:, :1].sum())
-    openness = gaze.schedule(1.0)
+    openness = gaze.schedule(1.0, layer / max(1, sizes.num_layers - 1))
+    chooses = gaze.route is not None and plan.rows.count > 0 and openness < 1
     selection = None
-    if gaze.route is not None and plan.rows.count and openness < 1:
+    if gaze.route is not None and chooses:
         view = View(
             layout=layout,
             regions=plan.regions,
@@ -267,18 +230,45 @@ def _one(
             scale=plan.scale,
             num_heads=1,
             num_kv_heads=1,
-            earlier=dict(earlier),
+            earlier=earlier,
         )
         selection = gaze.route(None if gaze.pool is None else _even_scores(complete), view)
-    if gaze.route is not None:
-        earlier[layer] = selection
-    return _Layer(
-        seen=_seen(replace(plan, selection=selection), layout),
+    summaries = _summaries(gaze, layout, regions, complete, sizes) if gaze.summaries else 0
+    seen = _seen(replace(plan, selection=selection), layout)
+    seen[_KINDS.index(Kind.CONTEXT)] += summaries
+    found = _Layer(
+        seen=seen,
         chosen=count if selection is None else float((selection.index >= 0).sum(-1).double().mean()),
         scored=0 if selection is None or gaze.pool is None else count,
         complete=count,
         regions=plan.regions,
+        chooses=chooses,
+        summaries=summaries,
     )
+    return found, selection
+
+
+def _summaries(gaze: Gaze, layout: TokenLayout, regions: Regions, complete: Tensor, sizes: Sizes) -> int:
+    """Entries that stand for regions which the query may see, counted in what the pooler makes of one thin head."""
+    if regions.count == 0:
+        return 0
+    pool: Any = copy.deepcopy(gaze.pool)
+    thin = Sizes(num_layers=1, num_heads=1, num_kv_heads=1, head_dim=2, hidden_dim=sizes.hidden_dim)
+    if hasattr(pool, "bind"):
+        with torch.random.fork_rng(devices=[]):
+            pool.bind(thin)
+    blank = torch.zeros(1, 1, layout.length, 2)
+    angle = torch.zeros(1, layout.length, 2)
+    hidden = torch.zeros(1, 1, 1).expand(1, layout.length, sizes.hidden_dim)
+    look = Look(
+        query=blank, key=blank, value=blank, layer=0, scale=1.0, hidden=hidden, cos=angle + 1, sin=angle,
+        tokens=layout.tokens.owned_by(regions.owner[:, None]),
+    )  # fmt: skip
+    with torch.no_grad():
+        features = pool.features(look) if hasattr(pool, "features") else None
+        region = pool.entries(pool.describe(replace(look, features=features), regions)).region
+    ended = complete[0, 0]
+    return int(ended.sum() if region is None else ended[region[0][region[0] >= 0]].sum())
 
 
 def _even_scores(complete: Tensor) -> Float[Tensor, "batch 1 row region"]:
@@ -320,7 +310,7 @@ def _check(gazes: Sequence[Gaze], layout: TokenLayout) -> None:
         raise ValueError(f"layout must be of one prompt, got {layout.kind.shape[0]}; count them one by one")
     visual = layout.tokens.unit[:, 0][layout.kind == Kind.VISUAL]
     units, found = visual.unique().numel(), int((layout.kind == Kind.CONTEXT).sum())
-    wanted = 0 if gazes[0].context is None else gazes[0].context.num_tokens
+    wanted = gazes[0].num_context
     if found != units * wanted:
         raise ValueError(
             f"layout must hold {wanted} context tokens for each of its {units} units, as the composition has it, got "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -58,4 +59,17 @@ def prompt_layout(clips: Sequence[Clip], *, num_context: int = 0, num_text: int 
         tokens=tokens,
         clip=torch.cat([*owners, none])[None],
         place=torch.cat([*places, none[:, None].expand(-1, 3)])[None],
+    )
+
+
+def stood_in(layout: TokenLayout) -> TokenLayout:
+    """The layout with what figures need in place of what would come from outside, where it has none.
+
+    Each image or frame is a segment, and the map is even: neither says where to look.
+    """
+    unit = layout.tokens.unit[:, 0].masked_fill(layout.kind != Kind.VISUAL, -1)
+    return replace(
+        layout,
+        segment=unit if layout.segment is None else layout.segment,
+        prior=torch.zeros(layout.kind.shape, device=unit.device) if layout.prior is None else layout.prior,
     )

@@ -19,7 +19,7 @@ from gazekit.gaze import Gaze, begin_pass, holders, prepare_cache
 from gazekit.gaze.cache import take_cache
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
-from gazekit.models.gaze import compose, context_tokens, fit, section_of
+from gazekit.models.gaze import compose, context_tokens, fit, guided, section_of
 from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
 from gazekit.models.projector import PLACE_STD, Projector
 from gazekit.models.splice import check_units, splice, units_in
@@ -139,8 +139,16 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         input_ids: Int[Tensor, "batch token"],
         attention_mask: Tensor | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
+        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
     ) -> TokenLayout:
         """The layout of a whole prompt; `pack()` of it is what `forward` takes as `gaze_layout`.
+
+        Args:
+            input_ids: The whole prompt.
+            attention_mask: 1 = real, 0 = padding; None = all real.
+            clip_lengths: As for `forward`.
+            pixel_values: Every unit, for the compositions' guides to look at; without them the layout has neither
+                segments nor a map, to be written by hand where a composition reads them.
 
         Raises:
             ValueError: Placeholders do not match the images and frames.
@@ -153,7 +161,11 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             visual_ids=(config.image_token_id, config.video_token_id),
             context_id=config.context_token_id,
         )
-        return layout_from_ids(input_ids, form, attention_mask=attention_mask, clip_lengths=clip_lengths)
+        found = layout_from_ids(input_ids, form, attention_mask=attention_mask, clip_lengths=clip_lengths)
+        if pixel_values is None:
+            return found
+        check_units(found, pixel_values, clip_lengths, 0)
+        return guided(found, self.gazes, pixel_values)
 
     def embed_units(
         self,
@@ -207,7 +219,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
             num_items_in_batch: Supervised tokens of the global batch, which the summed loss is divided by; None = mean.
-            gaze_layout: `layout(...).pack()` of the whole prompt; needed where a cache holds what came before.
+            gaze_layout: `layout(...).pack()` of the whole prompt; needed where a cache holds what came before. No
+                guide changes what it says.
             gaze_openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule
                 ends.
             **kwargs: For the decoder (`output_hidden_states` and the like).
@@ -219,7 +232,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             kwargs["past_key_values"] = past_key_values
         name, past_key_values = take_cache(self.language_model, kwargs)
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        declared = self._layout_of(input_ids, attention_mask, clip_lengths, gaze_layout, start)
+        declared = self._layout_of(input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start)
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
         if use_cache is None:
@@ -323,6 +336,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         input_ids: Tensor | None,
         attention_mask: Tensor | None,
         clip_lengths: Tensor | None,
+        pixel_values: Tensor | None,
         gaze_layout: Tensor | None,
         start: int,
     ) -> TokenLayout | None:
@@ -330,7 +344,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         if gaze_layout is not None:
             return TokenLayout.unpack(gaze_layout)
         if start == 0 and input_ids is not None:
-            return self.layout(input_ids, attention_mask, clip_lengths)
+            return self.layout(input_ids, attention_mask, clip_lengths, pixel_values)
         if self.gazes:
             raise ValueError(
                 "gaze_layout must be given where the ids are only a piece of the prompt, got none; "
@@ -364,7 +378,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         start = 0 if cache is None else cache.get_seq_length()
         if mask is None:
             mask = hide_padding(input_ids, self.generation_config.pad_token_id)
-        layout = self.layout(input_ids, mask, clips) if packed is None else TokenLayout.unpack(packed)
+        known = packed is not None
+        layout = TokenLayout.unpack(packed) if known else self.layout(input_ids, mask, clips, pixels)
         check_units(layout, pixels if visual is None else visual, clips, start)
         if visual is None and pixels is not None:
             visual = self.embed_units(pixels, units_in(layout, start, layout.length))

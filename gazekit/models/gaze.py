@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from gazekit.contracts import Guide, Kind, TokenLayout
 from gazekit.contracts.section import build, to_section
 from gazekit.gaze import Gaze, install, uninstall
 
@@ -68,6 +70,38 @@ def num_context(section: Section | None) -> int:
 
 def _num_tokens(context: Mapping[str, Any]) -> int:
     return int(context["num_tokens"]) if "num_tokens" in context else int(build(context).num_tokens)
+
+
+def guides(gazes: Sequence[Gaze]) -> list[Guide]:
+    """What compositions have written into each layout, each guide once."""
+    found: list[Guide] = []
+    for gaze in gazes:
+        if gaze.guide is not None and gaze.guide not in found:
+            found.append(gaze.guide)
+    return found
+
+
+def guided(
+    layout: TokenLayout, gazes: Sequence[Gaze], pixels: Float[Tensor, "batch unit 3 height width"]
+) -> TokenLayout:
+    """The layout with what the compositions' guides see in the pixels.
+
+    Raises:
+        ValueError: Two guides write the same field, of which a prompt has but one.
+    """
+    if not bool((layout.kind == Kind.VISUAL).any()):
+        return layout
+    for guide in guides(gazes):
+        told = guide(layout, pixels)
+        for name in ("segment", "prior"):
+            before = getattr(layout, name)
+            if before is not None and getattr(told, name) is not before:
+                raise ValueError(
+                    f"guide must be one for all layers, got {type(guide).__name__} and another that writes "
+                    f"layout.{name} too; a prompt has one"
+                )
+        layout = told
+    return layout
 
 
 def fit(decoder: nn.Module, gazes: Sequence[Gaze]) -> None:

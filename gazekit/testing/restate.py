@@ -181,13 +181,13 @@ def _from_zero(number: Tensor) -> Tensor:
 
 def pooling_sample(case: PoolingCase, sample: int) -> PoolingCase:
     """One sample by itself, with no more regions than it has."""
-    alone = _one(case, sample)
+    alone = sample_of(case, sample)
     return replace(alone, regions=_trimmed(alone.regions))
 
 
 def routing_sample(case: RoutingCase, sample: int) -> RoutingCase:
     """One sample by itself, with no more regions than it has."""
-    alone = _one(case, sample)
+    alone = sample_of(case, sample)
     regions = _trimmed(alone.view.regions)
     view = replace(alone.view, regions=regions, complete=alone.view.complete[..., : regions.count])
     return replace(alone, scores=alone.scores[..., : regions.count], view=view)
@@ -195,7 +195,7 @@ def routing_sample(case: RoutingCase, sample: int) -> RoutingCase:
 
 def attention_sample(case: AttentionCase, sample: int) -> AttentionCase:
     """One sample by itself, with no more regions than it has."""
-    alone = _one(case, sample)
+    alone = sample_of(case, sample)
     regions, entries = _trimmed(alone.plan.regions), alone.entries
     if entries.begin is not None and entries.count is not None:
         entries = replace(
@@ -204,7 +204,8 @@ def attention_sample(case: AttentionCase, sample: int) -> AttentionCase:
     return replace(alone, entries=entries, plan=replace(alone.plan, regions=regions))
 
 
-def _one(case: T, sample: int) -> T:
+def sample_of(case: T, sample: int) -> T:
+    """The tensors of one sample, no shorter than those of the batch."""
     return map_tensors(case, lambda tensor: tensor[sample : sample + 1])
 
 

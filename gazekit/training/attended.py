@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ class Attended:
     """Means over the routing layers, heads and rows of a step; rows with nothing to see before them are left out.
 
     Attributes:
-        regions: Regions that a row looks at, its K.
-        share: Visual entries that a row attends, over the visual tokens that precede it.
+        regions: Regions that a row looks at, its K; the mean of branches.
+        share: Visual entries that a row attends, over the visual tokens that precede it; the sum of branches, each of
+            which attends by itself.
     """
 
     regions: float
@@ -65,17 +67,19 @@ def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attend
         return None
     preceding = visual.cumsum(dim=1)
     present = (trace.regions.document >= 0).sum(dim=1).cpu()
-    chosen, seen, offered = [], [], []
+    chosen = []
+    seen: dict[int, float] = defaultdict(float)
+    offered: dict[int, float] = defaultdict(float)
     for glance in trace.glances:
         head = glance.attended.shape[1]
         before = preceding.gather(1, glance.position.clamp_min(0))
         rows = (glance.position >= 0) & (before > 0)
-        offered.append(before[rows].double().sum() * head)
-        seen.append(glance.attended[..., _VISUAL].transpose(1, 2)[rows].double().sum())
+        offered[glance.branch] += float(before[rows].double().sum() * head)
+        seen[glance.branch] += float(glance.attended[..., _VISUAL].transpose(1, 2)[rows].double().sum())
         if glance.index is None:
             count = present[:, None].expand_as(rows)
         else:
             count = (glance.index >= 0).sum(dim=-1).double().mean(dim=1)
         chosen.append(count[rows].double().mean())
-    share = torch.stack(seen).sum() / torch.stack(offered).sum().clamp_min(1)
-    return Attended(regions=float(torch.stack(chosen).mean()), share=float(share))
+    share = sum(seen[branch] / max(1.0, offered[branch]) for branch in seen)
+    return Attended(regions=float(torch.stack(chosen).mean()), share=share)

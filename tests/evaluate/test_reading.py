@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gazekit import Gaze, GridPartition, TopKRouter
+from gazekit.combine import SumCombine
 from gazekit.contracts import Kind
 from gazekit.data.digits import DigitsEvaluation
 from gazekit.evaluate.reading import Answer, Outcome, read
@@ -72,6 +74,16 @@ def test_glances_are_those_of_the_queries_that_wrote_the_words(cambrian, items):
             row = glance.position[0].tolist().index(position)
             assert torch.equal(answer.glances[word, layer], glance.index[0, :, row])
     assert outcome.boxes[3].shape == (16, 3, 2)
+
+
+def test_entries_of_branches_add_up(items):
+    made = assemble(load("tiny"))
+    near, far = (
+        Gaze(partition=GridPartition(size=(1, side, side)), route=TopKRouter(k=1)) for side in (2, 4)
+    )
+    made.model.set_gaze(Gaze(branches=(near, far), combine=SumCombine()))
+    outcome = read(made.model, made.processor, items, batch_size=14, trace=True)
+    assert outcome.attended.compute()["visual"] == 4 + 16
 
 
 def test_routing_counts_only_words_that_describe_a_place(cambrian, items):

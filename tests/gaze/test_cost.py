@@ -8,11 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gazekit.combine import SumCombine
 from gazekit.context import LearnedContext
 from gazekit.contracts import Kind, Selection, Sizes, regions_from_owner
 from gazekit.gaze import SHAPES, Gaze, cost, prompt_layout, shape_of, watch
 from gazekit.models import UnitForm, layout_from_ids
 from gazekit.partition import GridPartition
+from gazekit.pool import CompressionPooler, SummaryPooler
+from gazekit.recipe import load
+from gazekit.recipe.library import names
 from gazekit.route import RandomRouter, TopKRouter
 from gazekit.schedule import ConstantSchedule
 from tests.gaze.tiny import SIZES, Runner, decoder, prompt
@@ -220,3 +224,46 @@ def test_shapes_by_name_and_by_numbers():
     assert shape_of("qwen2.5-7b") == SHAPES["qwen2.5-7b"]
     assert shape_of("3,4,2,16,48") == SMALL
     assert shape_of("3,4,2,16").hidden_dim == 64
+
+
+def test_branches_add_up_and_what_they_share_is_stored_once():
+    near, far = gaze(2, (1, 2, 2)), gaze(1, (1, 4, 4))
+    layout = prompt_layout([(1, 8, 8)])
+    one, other = (cost(part, layout, SMALL) for part in (near, far))
+    both = cost(Gaze(branches=(near, far), combine=SumCombine()), layout, SMALL)
+    assert both.visual == one.visual + other.visual == 24
+    assert both.attention_flops.gaze == one.attention_flops.gaze + other.attention_flops.gaze
+    assert both.routing_flops == one.routing_flops + other.routing_flops
+    assert (both.regions, both.chosen, both.region_size) == (16, 2, (4, 4))
+    held = [found.kv_bytes.stored - found.kv_bytes.dense for found in (one, other, both)]
+    assert held[2] == held[0] + held[1]
+    wide = Gaze(branches=(Gaze(), near), combine=SumCombine(), context=LearnedContext(num_tokens=3))
+    whole = cost(wide, prompt_layout([(1, 8, 8)], num_context=3), SMALL)
+    assert (whole.visual, whole.context) == (72, 6)
+    assert whole.kv_bytes.read_group == whole.kv_bytes.stored
+
+
+@pytest.mark.parametrize(
+    ("pool", "entries"), [(SummaryPooler(), 16), (CompressionPooler(length=4, stride=2), 31)]
+)
+def test_summaries_are_counted_as_they_stand_in_the_softmax(pool, entries):
+    summarised = Gaze(
+        partition=GridPartition(size=(1, 2, 2)), pool=pool, route=TopKRouter(k=1), summaries=True,
+    )  # fmt: skip
+    state = torch.get_rng_state()
+    found = cost(summarised, prompt_layout([(1, 8, 8)]), SMALL)
+    assert torch.equal(state, torch.get_rng_state())
+    assert (found.visual, found.context) == (4, entries)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name.startswith("systems/")])
+def test_every_published_system_is_counted_and_looks_at_less_than_everything(name):
+    """At the size of its paper, over a long video."""
+    recipe = load(name, ["model.compressor=null"])
+    gazes = recipe.build("gaze")
+    gazes = list(gazes) if isinstance(gazes, (list, tuple)) else [gazes]
+    prompt = prompt_layout([(12, 24, 24)], num_context=gazes[0].num_context, num_text=8)
+    sizes = replace(SMALL, num_layers=len(gazes))
+    found = cost(gazes, prompt, sizes)
+    assert 0 < found.attended < found.dense == 12 * 576
+    assert found.kv_bytes.read_group <= found.kv_bytes.stored

@@ -9,6 +9,7 @@ from gazekit.contracts import RoutingLoss
 from gazekit.gaze import Gaze, begin_pass
 from gazekit.loss import DistillationLoss, MapLoss
 from gazekit.partition import GridPartition
+from gazekit.pool import SummaryPooler
 from gazekit.route import TopKRouter
 from tests.gaze.poolers import LearnedPooler
 from tests.gaze.tiny import Image, Runner, checkpointed, decoder, layout, prompt, sample
@@ -66,6 +67,26 @@ def test_it_trains_the_pooler_and_leaves_the_model_and_its_loss_alone(route):
     doubled = parts_of(gradients(DistillationLoss(weight=2.0), route=route)[1])[0]
     for name, grad in ours.items():
         torch.testing.assert_close(doubled[name], 2 * grad)
+
+
+def test_weight_zero_gives_no_gradient():
+    _, named = gradients(DistillationLoss(weight=0.0))
+    ours, stock = parts_of(named)
+    assert all((grad == 0).all() for grad in ours.values())
+    assert any(grad.abs().max() > 0 for grad in stock.values())
+
+
+def test_summaries_learn_beside_a_loss_that_is_kept_apart():
+    found = []
+    for loss in (None, DistillationLoss()):
+        torch.manual_seed(3)
+        model = decoder("qwen3").train()
+        gaze = Gaze(partition=GRID, pool=SummaryPooler(), route=TopKRouter(k=1), summaries=True, loss=loss)
+        Runner(model, gaze).forward(LAY, prompt(LAY)).square().mean().backward()
+        named = model.named_parameters()
+        found.append({name: weight.grad for name, weight in named if weight.grad is not None})
+    for name, grad in found[0].items():
+        assert torch.equal(found[1][name], grad), name
 
 
 @pytest.mark.parametrize("detach", [True, False])

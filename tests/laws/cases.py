@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import torch
 
 from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend
+from gazekit.combine import GatedCombine, SumCombine
 from gazekit.context import LearnedContext, SinkContext, UnionContext, WindowContext
 from gazekit.contracts import Kind, Sizes
+from gazekit.loss import DistillationLoss, MapLoss
 from gazekit.partition import GridPartition, RunPartition, SegmentPartition, TokenPartition
 from gazekit.pool import (
     CompressionPooler,
@@ -63,7 +65,8 @@ BEFORE = "it pools keys before RoPE, which differ where keys after it are equal"
 PART = "it scores in a part of the directions only"
 OWN = "it scores by keys of its own from hidden states"
 SHARES = "it scores by shares of attention instead of logits"
-SMALL = {"sizes": Sizes(num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, hidden_dim=32)}
+SMALL = {"sizes": Sizes(num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, hidden_dim=32, num_branches=3)}
+RANGE = "between the branches"
 
 
 def bound(part):
@@ -239,4 +242,15 @@ CASES = [
         needs="native_kernel",
     ),
     Case(ResidentStore, laws.check_store),
+    Case(SumCombine(), laws.check_combine),
+    Case(
+        SumCombine(weights=(0.5, 1.0, -2.0)),
+        laws.check_combine,
+        SMALL,
+        omit={RANGE: "weights of one's own need not add up to one"},
+    ),
+    Case(bound(GatedCombine()), laws.check_combine, SMALL, omit={RANGE: "gates need not add up to one"}),
+    Case(DistillationLoss(), laws.check_loss),
+    Case(DistillationLoss(pool="max", weight=0.5), laws.check_loss),
+    Case(MapLoss(), laws.check_loss, options=OUTSIDE),
 ]

@@ -22,6 +22,8 @@ ROOMS = {
     "context": contracts.Context,
     "attend": contracts.Backend,
     "store": contracts.Store,
+    "combine": contracts.Combine,
+    "loss": contracts.RoutingLoss,
 }
 
 

@@ -63,6 +63,12 @@ def test_ids_stay_when_tokens_follow():
     assert torch.equal(partition(short).owner, partition(long).owner[:, : short.length])
 
 
+def test_a_shift_is_as_long_as_the_first_cell():
+    assert GridPartition(size=(1, 1, 3), shift=(0, 0, 1))(layout("v1x8")).owner.tolist() == [
+        [0, 1, 1, 1, 2, 2, 2, 3]
+    ]
+
+
 def test_a_finer_grid_refines_a_coarser_one():
     prompt = layout("v5x7 t1 +5x7")
     fine, coarse = (GridPartition(size=size)(prompt).owner[0] for size in ((1, 1, 2), (2, 2, 4)))

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
+from gazekit.prior.itti import _normalised
 from tests.scenes import layout
 
 
@@ -32,6 +33,22 @@ def test_another_orientation_stands_out_among_stripes():
     orientation = IttiKochSaliency()._conspicuities(image)[2]
     cells = torch.nn.functional.adaptive_avg_pool2d(orientation, (8, 8))[0]
     assert peak(cells) in {(4, 2), (4, 3), (5, 2), (5, 3)}
+
+
+def test_green_stands_out_from_red_of_the_same_brightness():
+    """Opponency: what is red and what is green differ, though there is as much of a hue in both."""
+    image = torch.tensor([0.6, 0.2, 0.2])[:, None, None].expand(3, 128, 128).clone()[None]
+    image[:, :, 32:96, 32:96] = torch.tensor([0.2, 0.6, 0.2])[:, None, None]
+    colour = IttiKochSaliency()._conspicuities(image)[1][0]
+    assert colour[12:20, 12:20].mean() > 0.5 * colour.amax()
+
+
+def test_the_operator_takes_the_squared_distance_of_the_peak_from_the_others():
+    field = torch.zeros(3, 9, 9)
+    field[:, 1, 1] = 2.0
+    field[1, 6, 6] = 1.0
+    field[2, 6, 6] = 2.0
+    assert _normalised(field)[:, 1, 1].tolist() == [1.0, 0.25, 0.0]
 
 
 def test_one_odd_thing_beats_many_alike():

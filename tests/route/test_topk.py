@@ -37,6 +37,42 @@ def test_a_group_chooses_by_the_mean_of_its_scores(one_row):
     assert TopKRouter(k=2, share="group")(scores, one_row).index.tolist() == [[[[2, 3]]]]
 
 
+def test_a_group_may_choose_by_the_highest_of_its_scores(one_row):
+    scores = scores_of([9.0, 0.0, 5.0, 0.0, 0.0, 0.0], [-9.0, 1.0, 5.0, 3.0, 0.0, 0.0])
+    router = TopKRouter(k=2, share="group", pool="max")
+    assert router(scores, one_row).index.tolist() == [[[[0, 2]]]]
+
+
+def test_a_group_is_made_of_neighbouring_heads():
+    prompt = layout("v1x4 t1")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=4, kv_heads=2)
+    scores = torch.eye(4)[None, :, None] * torch.tensor([4.0, 3.0, 2.0, 1.0])
+    assert TopKRouter(k=1, share="group")(scores, told).index.tolist() == [[[[0]], [[2]]]]
+
+
+class TestPerUnit:
+    """Two images, a question between them and one behind; the second image has four regions."""
+
+    def told(self, openness=0.0):
+        prompt = layout("v1x2 t1 v1x4 t1")
+        return view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=1, openness=openness)
+
+    def chosen(self, openness=0.0, **more):
+        scores = torch.tensor([1.0, 2.0, 9.0, 8.0, 7.0, 6.0]).expand(1, 1, 2, 6)
+        index = TopKRouter(k=1, per="unit", **more)(scores, self.told(openness)).index[0, 0]
+        return [row[row >= 0].tolist() for row in index]
+
+    def test_every_unit_has_its_k(self):
+        assert self.chosen() == [[1], [1, 2]]
+
+    def test_opening_adds_to_every_unit(self):
+        assert self.chosen(openness=0.5) == [[0, 1], [0, 1, 2, 3, 4]]
+
+    def test_refuses_what_else_there_might_be(self):
+        with unchecked(), pytest.raises(ValueError, match='per must be "all" or "unit"'):
+            TopKRouter(k=1, per="frame")
+
+
 def test_keeps_all_beyond_the_complete_regions(one_row):
     index = TopKRouter(k=9)(torch.randn(1, 2, 1, 6), one_row).index
     assert index.tolist() == [[[[0, 1, 2, 3, 4, 5]]] * 2]

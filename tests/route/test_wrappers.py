@@ -81,9 +81,10 @@ class TestTwoLevel:
         assert self.router(summary="max")(scores, looking("v1x6 t1")).index.tolist() == [[[[0, 1]]]]
 
     def test_a_mean_weighs_regions_by_their_tokens(self):
-        told = looking("v1x8 t1", GridPartition(size=(1, 1, 3)))
-        router = TwoLevelRouter(coarse=GridPartition(size=(1, 1, 6)), coarse_k=1, inner=TopKRouter(k=1))
-        assert router(scores_of(2.0, 4.0, 2.9), told).index.tolist() == [[[[1]]]]
+        told = looking("v1x14 t1", GridPartition(size=(1, 1, 4)))
+        router = TwoLevelRouter(coarse=GridPartition(size=(1, 1, 8)), coarse_k=1, inner=TopKRouter(k=1))
+        # The last region has two tokens: (4 * 4 + 2 * 1.5) / 6 is above 3, and (4 + 1.5) / 2 is not.
+        assert router(scores_of(3.0, 3.0, 4.0, 1.5), told).index.tolist() == [[[[2]]]]
 
     def test_what_lies_in_an_open_coarse_region_stays_a_candidate(self):
         told = looking("v1x3 t1 +1x3 t1")

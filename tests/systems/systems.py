@@ -1,19 +1,16 @@
 """Which naive implementation each recipe is held against, and at which size."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from gazekit.contracts import TokenLayout
-from gazekit.prior import Fixations, IttiKochSaliency, fixation_map, with_prior
 from tests.systems.harness import Given, Naive
 from tests.systems.naive import dsa as lightning
 from tests.systems.naive import seer as gate
 from tests.systems.naive.dsa import deepseek_sparse
 from tests.systems.naive.gaze import gaze
-from tests.systems.naive.guided import map_guided
+from tests.systems.naive.guided import map_divergence, map_guided
 from tests.systems.naive.minference import block_sparse, vertical_slash
 from tests.systems.naive.moba import moba
 from tests.systems.naive.moc import mixture_of_contexts
@@ -38,8 +35,6 @@ class System:
         layers: Decoder layers that are tried.
         decodes: The definition says what a token sees that is decoded.
         loss: What its learned parts are taught by, summed over rows, and how many rows there are.
-        training: What makes the recipe fit a mosaic of 8 x 8 tokens, to train on it.
-        guide: Writes what the recipe needs from outside into the layout of mosaics, given their pixels.
     """
 
     naive: Naive
@@ -49,27 +44,6 @@ class System:
     layers: Sequence[int] = (0,)
     decodes: bool = True
     loss: Callable[[Given], tuple[Tensor, int]] | None = None
-    training: Sequence[str] = ()
-    guide: Callable[[TokenLayout, Tensor], TokenLayout] | None = None
-
-
-def shots(lay: TokenLayout, _: Tensor) -> TokenLayout:
-    """Two rows of a mosaic make a segment."""
-    return replace(lay, segment=lay.place[..., 1].div(2, rounding_mode="floor"))
-
-
-def saliency(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
-    """What stands out in each mosaic."""
-    maps = IttiKochSaliency()((pixels[:, 0] + 1) / 2, (8, 8))
-    return with_prior(lay, {(b, 0): one for b, one in enumerate(maps)})
-
-
-def a_persons_gaze(lay: TokenLayout, pixels: Tensor) -> TokenLayout:
-    """Two fixations, the same on each mosaic."""
-    seen = Fixations(
-        x=torch.tensor([0.2, 0.7]), y=torch.tensor([0.3, 0.8]), duration=torch.tensor([1.0, 2.0])
-    )
-    return with_prior(lay, {(b, 0): fixation_map(seen, (8, 8))[0] for b in range(len(pixels))})
 
 
 def gates(given: Given) -> Tensor:
@@ -125,88 +99,71 @@ SYSTEMS = {
         ),
         overrides=["gaze.partition.length=3", "gaze.route.first=1", "gaze.route.inner.k=2"],
         layers=(0, 1),
-        training=["gaze.partition.length=8", "gaze.route.first=1", "gaze.route.inner.k=2"],
     ),
     "systems/gaze-compressed": System(
         naive=lambda g: gaze(g.prompt, g.q, g.k, g.v, size=(1, 1, 2), top=2),
         overrides=["gaze.partition.size=[1, 1, 2]", "gaze.route.k=2"],
         context=2,
-        training=["gaze.partition.size=[1, 2, 2]", "gaze.route.k=1"],
     ),
     "systems/gaze-image": System(
         naive=lambda g: gaze(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1),
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.k=1"],
         context=1,
-        training=["gaze.partition.size=[1, 2, 2]"],
     ),
     "systems/gaze-video": System(
         naive=lambda g: gaze(g.prompt, g.q, g.k, g.v, size=(2, 2, 2), top=2),
         overrides=["gaze.partition.size=[2, 2, 2]", "gaze.route.k=2"],
         context=1,
-        training=["gaze.partition.size=[1, 2, 2]", "gaze.route.k=4"],
     ),
     "systems/human-gaze-guided": System(
         naive=lambda g: map_guided(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1, weight=2.0),
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
         outside=True,
-        training=["gaze.partition.size=[1, 2, 2]"],
-        guide=a_persons_gaze,
+        loss=lambda g: map_divergence(g.prompt, g.q, g.k, size=(1, 2, 2)),
     ),
     "systems/longformer": System(
         naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=3, window=5),
         overrides=["gaze.context.parts.0.num=3", "gaze.context.parts.1.size=5"],
-        training=["gaze.context.parts.1.size=24"],
     ),
     "systems/minference-a-shape": System(
         naive=lambda g: sinks_and_window(g.prompt, g.q, g.k, g.v, first=2, window=7),
         overrides=["gaze.context.parts.0.num=2", "gaze.context.parts.1.size=7"],
-        training=["gaze.context.parts.0.num=8", "gaze.context.parts.1.size=24"],
     ),
     "systems/minference-block-sparse": System(
         naive=lambda g: block_sparse(g.prompt, g.q, g.k, g.v, block=4, top=2),
         overrides=["gaze.partition.length=4", "gaze.rows.length=4", "gaze.route.inner.k=2"],
         decodes=False,
-        training=["gaze.partition.length=8", "gaze.rows.length=8", "gaze.route.inner.k=2"],
     ),
     "systems/minference-vertical-slash": System(
         naive=lambda g: vertical_slash(g.prompt, g.q, g.k, g.v, probes=4, top=6),
         overrides=["gaze.pool.num_probe=4", "gaze.route.k=6"],
         decodes=False,
-        training=["gaze.pool.num_probe=16", "gaze.route.k=32"],
     ),
     "systems/moba": System(
         naive=lambda g: moba(g.prompt, g.q, g.k, g.v, block=4, top=3),
         overrides=["gaze.partition.length=4", "gaze.route.inner.k=2"],
-        training=["gaze.partition.length=16"],
     ),
     "systems/moc": System(
         naive=lambda g: mixture_of_contexts(g.prompt, g.q, g.k, g.v, top=1),
         overrides=["gaze.route.inner.k=1"],
         outside=True,
-        training=["gaze.route.inner.k=2"],
-        guide=shots,
     ),
     "systems/quest": System(
         naive=lambda g: quest(g.prompt, g.q, g.k, g.v, page=4, top=3),
         overrides=["gaze.partition.length=4", "gaze.route.inner.k=2"],
-        training=["gaze.partition.length=8", "gaze.route.inner.k=3"],
     ),
     "systems/saliency-guided": System(
         naive=lambda g: map_guided(g.prompt, g.q, g.k, g.v, size=(1, 2, 2), top=1, weight=1.0),
         overrides=["gaze.partition.size=[1, 2, 2]", "gaze.route.inner.k=1"],
         outside=True,
-        training=["gaze.partition.size=[1, 2, 2]"],
-        guide=saliency,
     ),
     "systems/sliding-window": System(
         naive=lambda g: sliding_window(g.prompt, g.q, g.k, g.v, window=6),
         overrides=["gaze.context.size=6"],
-        training=["gaze.context.size=32"],
     ),
     "systems/twilight": System(
         naive=lambda g: twilight(g.prompt, g.q, g.k, g.v, page=4, pages=3, mass=0.7),
         overrides=["gaze.route.coarse.length=4", "gaze.route.coarse_k=3", "gaze.route.inner.mass=0.7"],
-        training=["gaze.route.coarse_k=4"],
     ),
     "systems/vmoba": System(
         naive=lambda g: video_moba(
@@ -219,16 +176,10 @@ SYSTEMS = {
             *(f"gaze.{n}.route.inner.mass=0.5" for n in range(3)),
         ],
         layers=(0, 1, 2),
-        training=[
-            "gaze.0.partition.size=[1, 2, 8]",
-            "gaze.1.partition.size=[1, 8, 2]",
-            "gaze.2.partition.size=[1, 2, 2]",
-        ],
     ),
     "systems/dsa": System(
         naive=dsa,
         overrides=["gaze.pool.num_heads=2", "gaze.pool.dim=6", "gaze.route.k=7"],
-        training=["gaze.pool.num_heads=2", "gaze.pool.dim=8", "gaze.route.k=32"],
         loss=dsa_loss,
     ),
     "systems/nsa": System(
@@ -239,18 +190,11 @@ SYSTEMS = {
             "gaze.branches.1.route.inner.k=1",
             "gaze.branches.2.context.size=5",
         ],
-        training=[
-            *(f"gaze.branches.{n}.partition.length=8" for n in (0, 1)),
-            *(f"gaze.branches.{n}.pool.{name}" for n in (0, 1) for name in ("length=8", "stride=4")),
-            "gaze.branches.1.route.inner.k=1",
-            "gaze.branches.2.context.size=24",
-        ],
     ),
     "systems/seerattention": System(
         naive=seer,
         overrides=["gaze.partition.length=4", "gaze.rows.length=4", "gaze.route.inner.k=2"],
         decodes=False,
-        training=["gaze.partition.length=8", "gaze.rows.length=8", "gaze.route.inner.k=3"],
         loss=seer_loss,
     ),
     "systems/vsa": System(
@@ -261,10 +205,5 @@ SYSTEMS = {
             "gaze.branches.1.route.k=1",
         ],
         decodes=False,
-        training=[
-            *(f"gaze.branches.{n}.partition.size=[1, 2, 2]" for n in (0, 1)),
-            "gaze.branches.1.rows.size=[1, 2, 2]",
-            "gaze.branches.1.route.k=3",
-        ],
     ),
 }

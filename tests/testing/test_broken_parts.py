@@ -12,6 +12,9 @@ from gazekit.testing import laws
 _spec = importlib.util.spec_from_file_location("broken_parts", Path(__file__).with_name("broken.py"))
 broken = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(broken)
+_spec = importlib.util.spec_from_file_location("broken_sums", Path(__file__).with_name("broken_sums.py"))
+sums = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sums)
 
 settings.register_profile(
     "hunt", max_examples=120, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
@@ -92,6 +95,23 @@ CONTEXTS = {
     "elementwise": broken.Context(rule=broken.first_keys),
     "packed is one by one": broken.Context(rule=broken.first_document),
 }
+COMBINES = {
+    "shape and type": sums.Combine(sums.wider),
+    "linear in the branches": sums.Combine(sums.softmax_of_branches),
+    "every branch counts": sums.Combine(sums.first_branch),
+    "between the branches": sums.Combine(sums.added),
+    "queries answer by themselves": sums.Combine(sums.weighed_by_place),
+    "batch is one by one": sums.Combine(sums.weighed_by_sample),
+}
+LOSSES = {
+    "weight and detach are said": sums.Loss(weight=-1.0),
+    "never negative": sums.Loss(after=sums.below_zero),
+    "chunks of rows add up": sums.Loss(after=sums.mean_of_rows),
+    "samples add up": sums.Loss(after=sums.mean_of_samples),
+    "reads only complete regions": sums.Loss(view=sums.everything_complete),
+    "nothing to choose costs nothing": sums.Loss(after=sums.counts_rows),
+    "a step against the gradient lowers it": sums.Loss(after=sums.other_way),
+}
 STORES = {
     broken.ForgetsOnReorder: "members|begin|lies at|holds the tokens|was not added|differs from plain",
     broken.KeepsKeysOnReorder: "has a key that was not added",
@@ -107,6 +127,8 @@ ROOMS = {
     "attend": (laws.attend.LAWS, BACKENDS),
     "schedule": (laws.schedule.LAWS, SCHEDULES),
     "context": (laws.context.LAWS, CONTEXTS),
+    "combine": (laws.combine.LAWS, COMBINES),
+    "loss": (laws.loss.LAWS, LOSSES),
 }
 
 
@@ -158,6 +180,8 @@ def test_a_broken_store_is_caught(store: type) -> None:
         (laws.check_backend, BACKENDS["unseen entries get no gradient"]),
         (laws.check_schedule, SCHEDULES["never rises"]),
         (laws.check_context, CONTEXTS["elementwise"]),
+        (laws.check_combine, COMBINES["linear in the branches"]),
+        (laws.check_loss, LOSSES["samples add up"]),
     ],
 )
 def test_the_check_of_a_room_finds_it_too(check, part) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze, holders, uninstall
-from gazekit.models.gaze import compose, fit
+from gazekit.models.gaze import compose, fit, guides
 from gazekit.models.retrofit.calls import for_forward, for_generate
 from gazekit.models.retrofit.prompt import given_media, layout_of_prompt
 from gazekit.models.weights import SavesParts, load_parts
@@ -86,7 +86,16 @@ def gaze_class(stock: type[PreTrainedModel]) -> type[PreTrainedModel]:
 
 
 def equip(model: PreTrainedModel, gazes: tuple[Gaze, ...]) -> None:
-    """Puts compositions into a model's decoder, and remembers what attention it had."""
+    """Puts compositions into a model's decoder, and remembers what attention it had.
+
+    Raises:
+        ValueError: A composition has a guide, which knows a Cambrian's pixels alone.
+    """
+    if found := guides(gazes):
+        raise ValueError(
+            f"guide must be None for a {type(model).__name__}, got {type(found[0]).__name__}: its pixels come in "
+            "another shape; write segments or a map into model.layout(...) and pass it as gaze_layout=layout.pack()"
+        )
     decoder = model.get_decoder()
     model.__dict__["stock_attention"] = decoder.config._attn_implementation
     fit(decoder, gazes)

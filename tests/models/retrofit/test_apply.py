@@ -1,6 +1,7 @@
 """Putting gaze in, taking it out, saving and restoring it, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter, apply_gaze,
 from gazekit.gaze import compositions, holders, watch
 from gazekit.models.retrofit.architectures import adapter_of
 from gazekit.models.retrofit.media import layout_of_media
+from gazekit.prior import CentreGuide
 from tests.gaze.poolers import LearnedPooler
 from tests.gaze.tiny import decoder
 from tests.models.retrofit.cases import CASES
@@ -265,3 +267,11 @@ def test_the_cambrians_adapter_says_what_the_cambrian_says():
 def test_the_names_are_at_the_top():
     assert {"apply_gaze", "remove_gaze"} <= set(gazekit.__all__)
     assert issubclass(type(apply_gaze(CASE.build(), GAZE)), PreTrainedModel)
+
+
+def test_a_guide_is_refused_where_pixels_have_another_shape():
+    guided = replace(GAZE, guide=CentreGuide())
+    with pytest.raises(
+        ValueError, match=r"guide must be None for a .*, got CentreGuide: its pixels come in another"
+    ):
+        apply_gaze(CASE.build(), guided)
