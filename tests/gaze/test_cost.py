@@ -17,7 +17,7 @@ from gazekit.partition import GridPartition
 from gazekit.pool import CompressionPooler, SummaryPooler
 from gazekit.recipe import load
 from gazekit.recipe.library import names
-from gazekit.route import RandomRouter, TopKRouter
+from gazekit.route import RandomRouter, ReuseRouter, TopKRouter
 from gazekit.schedule import ConstantSchedule
 from tests.gaze.tiny import SIZES, Runner, decoder, prompt
 from tests.scenes import unchecked
@@ -254,6 +254,24 @@ def test_summaries_are_counted_as_they_stand_in_the_softmax(pool, entries):
     found = cost(summarised, prompt_layout([(1, 8, 8)]), SMALL)
     assert torch.equal(state, torch.get_rng_state())
     assert (found.visual, found.context) == (4, entries)
+
+
+def test_each_branch_reuses_what_it_chose_itself():
+    reused = Gaze(partition=GridPartition(size=(1, 2, 2)), route=ReuseRouter(inner=TopKRouter(k=1), every=2))
+    found = cost(Gaze(branches=(reused, gaze(2)), combine=SumCombine()), prompt_layout([(1, 8, 8)]), SMALL)
+    assert found.visual == 4 + 8
+
+
+def test_a_schedule_may_end_otherwise_in_every_layer():
+    @dataclass(frozen=True)
+    class Deep:
+        """Open by depth."""
+
+        def __call__(self, progress: float, depth: float = 0.0) -> float:
+            return depth
+
+    found = cost(gaze(1, schedule=Deep()), prompt_layout([(1, 8, 8)]), SMALL)
+    assert found.visual == (4 + 4 * 9 + 64) / 3
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name.startswith("systems/")])

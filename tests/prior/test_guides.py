@@ -84,6 +84,8 @@ def test_superpixels_follow_edges():
     assert grid.tolist() == [[0] * 4 + [1] * 4] * 4
     found = SuperpixelGuide(count=2)(lay, pixels).segment[0].view(4, 8)
     assert found.tolist() == [[0] * 3 + [1] * 5] * 4
+    frames = SuperpixelGuide(count=1)(layout("v2x2 +2x2"), torch.zeros(1, 2, 3, 8, 8)).segment[0]
+    assert frames.tolist() == [0] * 4 + [4] * 4
     for name in ("count", "steps"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             SuperpixelGuide(**{name: 0})
