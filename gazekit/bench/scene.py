@@ -27,6 +27,8 @@ from gazekit.contracts import (
     complete_regions,
 )
 from gazekit.gaze.prompt import Clip, prompt_layout
+from gazekit.partition import GridPartition
+from gazekit.pool import MeanPooler
 from gazekit.store import ResidentStore
 
 
@@ -130,9 +132,6 @@ def scene_of(
     seed: int,
 ) -> Scene:
     """A scene by lot: queries, keys and values are independent and normal, the worst case for what heads share."""
-    from gazekit.partition import GridPartition
-    from gazekit.pool import MeanPooler
-
     layout = prompt_layout(clips, num_context=num_context, num_text=num_text)
     samples = torch.zeros(batch, dtype=torch.int64)
     layout = layout.reorder(samples)

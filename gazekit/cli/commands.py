@@ -136,7 +136,9 @@ def doctor(arguments: argparse.Namespace) -> int:
     if arguments.build:
         from gazekit.kernels import native
 
-        sys.stdout.write(f"native kernel: {native.build()}\n")
+        built = native.build()
+        code = "AVX-512" if native.is_vectorised() else "portable code"
+        sys.stdout.write(f"native kernel: {built} ({code})\n")
     for title, facts in examine().items():
         print_facts(title, facts)
     return 0
