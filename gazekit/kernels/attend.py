@@ -8,7 +8,7 @@ from typing import no_type_check
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.kernels.step import Facts, Partial, Union
@@ -48,7 +48,7 @@ def attend_pieces(
         GROUP=heads // kv_heads, PIECES=pieces, DIM=dim, VALUE_DIM=value_dim,
         BLOCK_GROUP=max(16, triton.next_power_of_2(heads // kv_heads)),
         BLOCK_DIM=max(16, triton.next_power_of_2(dim)), BLOCK_VALUE=max(16, triton.next_power_of_2(value_dim)),
-        BLOCK=_BLOCK, num_warps=4, num_stages=2,
+        BLOCK=_BLOCK, num_warps=4, num_stages=1,
     )  # fmt: skip
     return Partial(out, lse)
 
@@ -58,7 +58,38 @@ def _strides(free: Facts) -> tuple[int, int]:
     return free.kind.stride(0), free.kind.stride(1) if free.kind.shape[1] > 1 else 0
 
 
-@triton.jit(do_not_specialize=["frees", "free_begin", "places", "steps"])
+@triton.jit
+@no_type_check
+def locate(
+    start, stop, inside, ends, shift, bits, length, places, steps,
+    free_kind, free_document, free_order, kind, document, order, free_begin, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Of a tile of tokens: the entry of each, the heads that look at it as a member, whether all see it as a free one."""
+    token = start + tl.arange(0, BLOCK)
+    is_member = token < tl.minimum(inside, stop)
+    place = tl.minimum(first_not_below(ends, length, steps, token + 1), places - 1)
+    moved = tl.load(shift + place, mask=is_member, other=0)
+    looks = tl.load(bits + place, mask=is_member, other=0)
+    nth = token - inside
+    is_free = (nth >= 0) & (token < stop)
+    seen = is_free & (tl.load(free_kind + nth, mask=is_free, other=0) != 0) & (kind != 0)
+    seen &= tl.load(free_document + nth, mask=is_free, other=0) == document
+    seen &= tl.load(free_order + nth, mask=is_free, other=0) <= order
+    return tl.where(is_member, token + moved, free_begin + nth), looks, seen
+
+
+# Whatever changes from step to step must not have a variant of the kernel compiled.
+@triton.jit(
+    do_not_specialize=["frees", "free_begin", "places", "steps", "asking_batch", "free_batch", "free_head"],
+    do_not_specialize_on_alignment=[
+        "asking_kind",
+        "asking_document",
+        "asking_order",
+        "free_kind",
+        "free_document",
+        "free_order",
+    ],
+)
 @no_type_check
 def attend_kernel(
     query, key, value, shift, bits, ends, listed,
@@ -82,32 +113,35 @@ def attend_kernel(
     value += sample * value_batch + head * value_head
     free = sample * free_batch + head * free_head
     length = tl.load(listed + job)
-    ends += job * places
+    ends, shift, bits = ends + job * places, shift + job * places, bits + job * places
     inside = tl.load(ends + length - 1, mask=length > 0, other=0)
     # Equal shares in whole tiles; where there are fewer tiles than pieces, the last pieces have none.
     total = inside + frees
     share = tl.cdiv(tl.cdiv(total, PIECES), BLOCK) * BLOCK
-    stop = tl.minimum((piece + 1) * share, total)
+    begin, stop = piece * share, tl.minimum((piece + 1) * share, total)
 
     peak = tl.full([BLOCK_GROUP], float("-inf"), dtype=tl.float32)
     weight = tl.zeros([BLOCK_GROUP], dtype=tl.float32)
     mean = tl.zeros([BLOCK_GROUP, BLOCK_VALUE], dtype=tl.float32)
-    for start in range(piece * share, stop, BLOCK):
-        token = start + tl.arange(0, BLOCK)
-        is_member = token < tl.minimum(inside, stop)
-        place = tl.minimum(first_not_below(ends, length, steps, token + 1), places - 1)
-        moved = tl.load(shift + job * places + place, mask=is_member, other=0)
-        looks = tl.load(bits + job * places + place, mask=is_member, other=0)
-        nth = token - inside
-        is_free = (nth >= 0) & (token < stop)
-        seen = is_free & (tl.load(free_kind + free + nth, mask=is_free, other=0) != 0) & (kind != 0)
-        seen &= tl.load(free_document + free + nth, mask=is_free, other=0) == document
-        seen &= tl.load(free_order + free + nth, mask=is_free, other=0) <= order
-        entry = tl.where(is_member, token + moved, free_begin + nth)
-        read = is_member | seen
-
-        rows = entry[:, None] * key_row + column[None, :]
-        k = tl.load(key + rows, mask=read[:, None] & (column[None, :] < DIM), other=0.0)
+    entry, looks, seen = locate(
+        begin, stop, inside, ends, shift, bits, length, places, steps,
+        free_kind + free, free_document + free, free_order + free, kind, document, order, free_begin, BLOCK,
+    )  # fmt: skip
+    for start in range(begin, stop, BLOCK):
+        read = (seen | (looks != 0))[:, None]
+        k = tl.load(
+            key + entry[:, None] * key_row + column[None, :], mask=read & (column[None, :] < DIM), other=0.0
+        )
+        v = tl.load(
+            value + entry[:, None] * value_row + wide[None, :],
+            mask=read & (wide[None, :] < VALUE_DIM),
+            other=0.0,
+        )
+        # The bisection for the next tile is on its way while the rows of this one are.
+        next_entry, next_looks, next_seen = locate(
+            start + BLOCK, stop, inside, ends, shift, bits, length, places, steps,
+            free_kind + free, free_document + free, free_order + free, kind, document, order, free_begin, BLOCK,
+        )  # fmt: skip
         logit = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
         mine = ((looks[None, :] >> member[:, None]) & 1) > 0
         logit = tl.where(mine | seen[None, :], logit, float("-inf"))
@@ -116,11 +150,10 @@ def attend_kernel(
         level = tl.where(higher == float("-inf"), 0.0, higher)
         grown = tl.exp2(logit - level[:, None])
         faded = tl.exp2(peak - level)
-        rows = entry[:, None] * value_row + wide[None, :]
-        v = tl.load(value + rows, mask=read[:, None] & (wide[None, :] < VALUE_DIM), other=0.0)
         mean = mean * faded[:, None] + tl.dot(grown.to(v.dtype), v, input_precision="ieee")
         weight = weight * faded + tl.sum(grown, axis=1)
         peak = higher
+        entry, looks, seen = next_entry, next_looks, next_seen
 
     blind = weight == 0.0
     mean = tl.where(blind[:, None], 0.0, mean / tl.where(blind, 1.0, weight)[:, None])

@@ -41,7 +41,8 @@ class Union:
     """The regions that any head of a KV head looks at, ascending, each once. The first `regions` places count.
 
     Attributes:
-        shift: What turns a token's place in the list into its entry: the region's first entry less the tokens before it.
+        shift: What turns a token's place in the list into its entry: the region's first entry less the tokens
+            listed before it.
         heads: A bit for each query head of the group, the lowest for the first; 1 = looks at the region.
         ends: Tokens of the list up to the end of the region.
         regions: Length of the list.

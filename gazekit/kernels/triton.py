@@ -84,7 +84,9 @@ def decode(
         raise ValueError(
             f"at most {GROUP} query heads may share a KV head, got {heads // kv_heads}; use naive.decode"
         )
-    query, key, value = (field if field.stride(-1) == 1 else field.contiguous() for field in (query, key, value))
+    query, key, value = (
+        field if field.stride(-1) == 1 else field.contiguous() for field in (query, key, value)
+    )
     pieces = pieces or pieces_of(query.shape[0] * kv_heads, key.shape[2], _processors(key.device))
     union = unite(index, row, begin, count, heads, kv_heads)
     partial = attend_pieces(query, key, value, union, asking, free, free_begin, scale, pieces)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gazekit.kernels.step import Union
 
-_BLOCK = 512
+_BLOCK = 1024
 
 
 def unite(
@@ -36,6 +36,7 @@ def unite(
         index.contiguous(), row, begin.contiguous(), count.contiguous(), shift, bits, ends, listed,
         index.shape[1], slots, slots.bit_length(), regions, places, row.stride(0), kv_heads,
         REGION_HEADS=begin.shape[1], MEMBERS=members, PER_MEMBER=heads // kv_heads // members, BLOCK=_BLOCK,
+        num_warps=8,
     )  # fmt: skip
     return Union(shift, bits, ends, listed)
 
@@ -56,7 +57,10 @@ def first_not_below(values, length, steps, wanted):
     return found
 
 
-@triton.jit(do_not_specialize=["slots", "steps", "regions", "places"])
+@triton.jit(
+    do_not_specialize=["slots", "steps", "regions", "places", "row_stride"],
+    do_not_specialize_on_alignment=["row"],
+)
 @no_type_check
 def unite_kernel(
     index, row, begin, count, shift, bits, ends, listed,
