@@ -64,7 +64,7 @@ def locate(
     start, stop, inside, ends, shift, bits, length, places, steps,
     free_kind, free_document, free_order, kind, document, order, free_begin, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Of a tile of tokens: the entry of each, the heads that look at it as a member, whether all see it as a free one."""
+    """Of each token of a tile: its entry, the heads that look at it as a member, whether all see it as a free one."""
     token = start + tl.arange(0, BLOCK)
     is_member = token < tl.minimum(inside, stop)
     place = tl.minimum(first_not_below(ends, length, steps, token + 1), places - 1)

@@ -58,10 +58,23 @@ def decode(
     return out.to(value.dtype)
 
 
+def scores(
+    query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
+) -> Float[Tensor, "batch head region"]:
+    """How well each region's descriptor matches each query: their product, unscaled.
+
+    Args:
+        query: One per sample and head.
+        descriptor: Query heads of a group share those of their KV head.
+    """
+    group = query.shape[1] // descriptor.shape[1]
+    return torch.einsum("bhd,bhrd->bhr", query, descriptor.repeat_interleave(group, dim=1))
+
+
 def select(
     scores: Float[Tensor, "batch #head row region"], complete: Bool[Tensor, "batch row region"], k: int
 ) -> Int32[Tensor, "batch #head row slot"]:
-    """The `k` complete regions with the highest scores, all of them where there are fewer; of equal ones the lowest ids.
+    """The `k` complete regions with the highest scores, all where there are fewer; of equal ones the lowest ids.
 
     Args:
         scores: In fp32.

@@ -29,6 +29,20 @@ def missing() -> str | None:
     return None
 
 
+def serves(*fields: Tensor) -> bool:
+    """Whether kernels can take over: all fields lie on a CUDA GPU in fp32, and Triton is installed."""
+    return all(field.is_cuda and field.dtype == torch.float32 for field in fields) and missing() is None
+
+
+def scores(
+    query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
+) -> Float[Tensor, "batch head region"]:
+    """How well each region matches each query, in fp32; equals `naive.scores`, where the arguments are described."""
+    from gazekit.kernels.route import scores
+
+    return scores(query, descriptor)
+
+
 def select(
     scores: Float[Tensor, "batch #head row region"], complete: Bool[Tensor, "batch row region"], k: int
 ) -> Int32[Tensor, "batch #head row slot"]:

@@ -71,17 +71,12 @@ class TopKRouter:
         if view.openness >= 1:
             return None
         scores = shared(scores, heads_of(self.share, view), self.pool)
-        if self.per == "all" and view.openness == 0 and _has_kernel(scores):
+        if self.per == "all" and view.openness == 0 and triton.serves(scores):
             return Selection(triton.select(scores, view.complete, self.k))
         rank = rank_of(scores)
         if self.per == "all":
             return keep_highest(rank, view.complete[:, None], self.k, view.openness)
         return _keep_highest_of_units(rank, view.complete, view.regions, self.k, view.openness)
-
-
-def _has_kernel(scores: Float[Tensor, "batch #head row region"]) -> bool:
-    """Whether the kernel can select among these scores."""
-    return scores.is_cuda and scores.dtype == torch.float32 and triton.missing() is None
 
 
 def _keep_highest_of_units(

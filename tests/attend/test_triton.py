@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gazekit.attend import GatherBackend, ReferenceBackend, TritonBackend, choose
+from gazekit.attend import ReferenceBackend, TritonBackend, choose
 from gazekit.contracts import Backend, Kind
 from gazekit.gaze import Gaze
 from gazekit.kernels import triton
 from gazekit.partition import GridPartition
-from gazekit.route import TopKRouter, topk
+from gazekit.route import TopKRouter
 from gazekit.testing.cases import map_tensors
 from tests.attend.cases import CASES, Case, Scene, scene, sinks
 from tests.attend.test_gather import LAST, region_major
@@ -122,7 +122,7 @@ def test_it_runs_on_a_cpu_only_where_that_is_asked_for():
     assert (
         TritonBackend().refuses(made.entries, made.plan) == "it runs on a CUDA GPU, and the keys lie on cpu"
     )
-    assert isinstance(choose("auto", made.entries, made.plan), GatherBackend)
+    assert not isinstance(choose("auto", made.entries, made.plan), TritonBackend)
     with pytest.raises(ValueError, match="backend 'triton' cannot do this: it runs on a CUDA GPU"):
         choose("triton", made.entries, made.plan)
 
@@ -143,12 +143,12 @@ def test_a_model_answers_the_same_by_the_kernels(monkeypatch):
     calls = []
     with monkeypatch.context() as patch:
         patch.setattr(TritonBackend, "_unusable", lambda self, key: None)
-        patch.setattr(topk, "_has_kernel", lambda scores: scores.shape[2] == 1)
-        for name in ("decode", "select"):
+        patch.setattr(triton, "serves", lambda *fields: fields[0].shape[2] == 1)
+        for name in ("scores", "select", "decode"):
             kernel = getattr(triton, name)
             patch.setattr(triton, name, lambda *a, k=kernel, n=name, **b: calls.append(n) or k(*a, **b))
         found, its_logits = runner.greedy(lay, prompt(lay), 2)
-    assert calls == ["select", "decode"] * 3
+    assert calls == ["scores", "select", "decode"] * 3
     assert torch.equal(found, tokens)
     torch.testing.assert_close(its_logits, logits, rtol=1e-5, atol=1e-5)
 

@@ -6,24 +6,11 @@ from triton.compiler import ASTSource
 
 from gazekit.kernels.attend import attend_kernel
 from gazekit.kernels.combine import combine_kernel
-from gazekit.kernels.route import select_kernel
+from gazekit.kernels.route import scores_kernel, select_kernel
 from gazekit.kernels.union import unite_kernel
 
-LONG = dict.fromkeys(
-    [
-        "shift",
-        "begin",
-        "count",
-        "row",
-        "asking_kind",
-        "asking_document",
-        "asking_order",
-        "free_kind",
-        "free_document",
-        "free_order",
-    ],
-    "*i64",
-)
+FACTS = [f"{whose}_{what}" for whose in ("asking", "free") for what in ("kind", "document", "order")]
+LONG = dict.fromkeys(["shift", "begin", "count", "row", *FACTS], "*i64")
 SHORT = dict.fromkeys(["bits", "ends", "listed", "index"], "*i32")
 HALF = dict.fromkeys(["query", "key", "value"], "*bf16")
 WIDTHS = {"VALUE_DIM": 128, "BLOCK_VALUE": 128}
@@ -36,6 +23,11 @@ KERNELS = [
     ),
     (unite_kernel, {**LONG, **SHORT}, {"REGION_HEADS": 1, "MEMBERS": 4, "PER_MEMBER": 1, "BLOCK": 1024}),
     (combine_kernel, {"partial": "*fp32", "lse": "*fp32", "out": "*bf16"}, {"PIECES": 32, **WIDTHS}),
+    (
+        scores_kernel,
+        {"query": "*fp32", "descriptor": "*fp32", "out": "*fp32"},
+        {"GROUP": 4, "DIM": 128, "BLOCK_DIM": 128, "BLOCK": 32},
+    ),
     (select_kernel, {"scores": "*fp32", "complete": "*i1", "index": "*i32"}, {"BLOCK": 1024}),
 ]
 

@@ -57,17 +57,11 @@ def there(thing, device=DEVICE):
 
 
 def expected(given):
-    """What `naive.decode` says."""
+    """What the naive forms of the three kernels say."""
     given = {name: there(thing, "cpu") for name, thing in given.items()}
-    asking, free = given.pop("asking"), given.pop("free")
-    given["index"] = given["index"].masked_fill(given.pop("row")[:, None, None] < 0, -1)
-    seen = (
-        (free.kind != 0)
-        & (asking.kind != 0)
-        & (free.document == asking.document)
-        & (free.order <= asking.order)
-    )
-    return naive.decode(**given, free_seen=seen)
+    listing = [given.pop(name) for name in ("index", "row", "begin", "count")]
+    union = naive.unite(*listing, given["query"].shape[1], given["key"].shape[1])
+    return naive.combine(naive.attend(union=union, **given), given["value"].dtype)
 
 
 SHAPES = {
@@ -204,6 +198,18 @@ def test_the_sign_of_a_zero_and_infinities_are_no_matter():
     assert chosen == [[4], [0, 4], [0, 1, 4], [0, 1, 2, 4, 5]]
 
 
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "regions", "dim"), [(8, 2, 70, 16), (7, 1, 3, 20), (3, 3, 33, 8)]
+)
+def test_scores_equal_the_naive_form(heads, kv_heads, regions, dim):
+    generator = torch.Generator().manual_seed(heads)
+    query, descriptor = (
+        torch.randn(2, *shape, generator=generator) for shape in ((heads, dim), (kv_heads, regions, dim))
+    )
+    found = triton.scores(query.to(DEVICE), descriptor.to(DEVICE)).cpu()
+    torch.testing.assert_close(found, naive.scores(query, descriptor), rtol=1e-5, atol=1e-5)
+
+
 def test_pieces_fill_the_processors_and_no_more():
     assert triton.pieces_of(8, 20_000, 132) == 32
     assert triton.pieces_of(64, 20_000, 132) == 4
@@ -330,7 +336,13 @@ def test_they_compile_for_a_gpu_that_is_not_here(tmp_path):
     script = Path(__file__).with_name("compile_for_hopper.py")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["attend_kernel", "unite_kernel", "combine_kernel", "select_kernel"]
+    assert done.stdout.split() == [
+        "attend_kernel",
+        "unite_kernel",
+        "combine_kernel",
+        "scores_kernel",
+        "select_kernel",
+    ]
 
 
 def test_without_triton_it_says_how_to_get_it(monkeypatch):
