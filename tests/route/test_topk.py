@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -185,10 +186,12 @@ def test_fp64_scores_that_fp32_cannot_tell_apart_are_told_apart(one_row):
 def test_the_kernel_chooses_the_same(share, monkeypatch, triton_kernels):
     prompt = layout("v2x3 t1", "v1x2 t2")
     told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=4, kv_heads=2)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     scores = torch.randn(2, 4, *told.complete.shape[1:], generator=torch.Generator().manual_seed(0)).round()
     expected = TopKRouter(k=3, share=share)(scores, told).index
     monkeypatch.setattr(triton, "serves", lambda *fields: True)
-    found = TopKRouter(k=3, share=share)(scores, told).index
+    told = replace(told, complete=told.complete.to(device))
+    found = TopKRouter(k=3, share=share)(scores.to(device), told).index.cpu()
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
     assert (found == -1).any()
