@@ -14,7 +14,7 @@ from torch import Tensor
 from gazekit.kernels.step import Facts, Partial, Union
 from gazekit.kernels.union import first_not_below
 
-_BLOCK = 64
+_ROW_BYTES = 512
 
 
 def attend_pieces(
@@ -39,6 +39,8 @@ def attend_pieces(
     out = torch.empty(batch, heads, pieces, value_dim, dtype=torch.float32, device=query.device)
     lse = torch.empty(batch, heads, pieces, dtype=torch.float32, device=query.device)
     places = union.ends.shape[2]
+    # Two tiles of keys and values must fit a processor's shared memory, of which small GPUs have 99 KiB.
+    block = 64 if max(dim, value_dim) * key.element_size() <= _ROW_BYTES else 32
     attend_kernel[(pieces, batch * kv_heads)](
         query, key, value, union.shift, union.heads, union.ends, union.regions,
         asking.kind, asking.document, asking.order, free.kind, free.document, free.order, out, lse,
@@ -48,7 +50,7 @@ def attend_pieces(
         GROUP=heads // kv_heads, PIECES=pieces, DIM=dim, VALUE_DIM=value_dim,
         BLOCK_GROUP=max(16, triton.next_power_of_2(heads // kv_heads)),
         BLOCK_DIM=max(16, triton.next_power_of_2(dim)), BLOCK_VALUE=max(16, triton.next_power_of_2(value_dim)),
-        BLOCK=_BLOCK, num_warps=4, num_stages=1,
+        BLOCK=block, num_warps=4, num_stages=1,
     )  # fmt: skip
     return Partial(out, lse)
 

@@ -111,7 +111,7 @@ def select_kernel(scores, complete, index, heads, rows, regions, slots, BLOCK: t
     for start in range(0, regions, BLOCK):
         region = start + tl.arange(0, BLOCK)
         real = region < regions
-        may = real & (tl.load(complete + region, mask=real, other=0) != 0) & (keep > 0)
+        may = real & (tl.load(complete + region, mask=real, other=0) != 0)
         value = sortable(tl.load(scores + region, mask=real, other=0.0))
         tied = (may & (value == least)).to(tl.int32)
         rank = equal + tl.cumsum(tied, axis=0)

@@ -38,8 +38,10 @@ def step(
     if k > 1:
         index[0, 0, -1] = -1
     kind = torch.randint(0, 3, (batch, kv_heads if apart else 1, frees), generator=generator)
-    kind[1, :, 3:] = 0
-    facts = Facts.alike(kind, torch.zeros_like(kind), torch.randint(0, 12, kind.shape, generator=generator))
+    order = torch.randint(0, 12, kind.shape, generator=generator)
+    # The first is real, and just not too late.
+    kind[..., :1], order[..., :1], kind[1, :, 3:] = 1, 9, 0
+    facts = Facts.alike(kind, torch.zeros_like(kind), order)
     one = torch.ones(batch, 1, 1, dtype=torch.int64)
     given = {
         "query": draw(batch, heads, dim), "key": key[:, :, : room + frees], "value": value[:, :, : room + frees],
@@ -75,7 +77,8 @@ SHAPES = {
     "kept apart": {"heads": 4, "kv_heads": 2, "sizes": [5, 7, 1], "apart": True},
     "odd widths": {"sizes": [5, 7], "dim": 20, "value_dim": 40},
     "no free entry": {"sizes": [5, 2], "k": 1, "frees": 0},
-    "17 heads of one": {"heads": 17, "kv_heads": 1, "sizes": [4, 4, 4], "batch": 2},
+    "32 heads of one": {"heads": 32, "kv_heads": 1, "sizes": [4, 4, 4]},
+    "32 heads together": {"heads": 32, "kv_heads": 1, "sizes": [4, 4, 4], "share": 1},
 }
 
 
@@ -189,6 +192,12 @@ def test_selecting_equals_the_naive_form(regions, rows, k):
     found = triton.select(scores.to(DEVICE), complete.to(DEVICE), k).cpu()
     assert torch.equal(found, naive.select(scores, complete, k))
     assert (found[1, :, 0] == -1).all()
+
+
+def test_of_many_equals_the_first_are_taken():
+    scores = torch.ones(1, 1, 1, 2100, device=DEVICE)
+    complete = torch.ones(1, 1, 2100, dtype=torch.bool, device=DEVICE)
+    assert triton.select(scores, complete, 2060).flatten().tolist() == list(range(2060))
 
 
 def test_the_sign_of_a_zero_and_infinities_are_no_matter():
