@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from gazekit.evaluate.looked import looked
+from gazekit.evaluate.glances import looked
 from gazekit.evaluate.metrics import AttendedEntries, RoutingAccuracy, overlapping_regions
 from gazekit.evict import QuestionEviction
 from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch

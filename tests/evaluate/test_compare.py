@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gazekit.evaluate.compare import compare
+from gazekit.evaluate.comparison import compare
 from gazekit.evaluate.results import Record, Result
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gazekit.data.digits import DigitsEvaluation
-from gazekit.evaluate.looked import looked
+from gazekit.evaluate.glances import looked
 from gazekit.evaluate.metrics import (
     MassCoverage,
     SelectionStatistics,
