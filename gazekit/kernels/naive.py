@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.kernels.step import Facts, Partial, Union
@@ -61,39 +62,42 @@ def decode(
 def scores(
     query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
 ) -> Float[Tensor, "batch head region"]:
-    """How well each region's descriptor matches each query: their product, unscaled.
+    """How well each region's descriptor matches each query: their product in fp32, unscaled.
 
     Args:
         query: One per sample and head.
         descriptor: Query heads of a group share those of their KV head.
     """
     group = query.shape[1] // descriptor.shape[1]
-    return torch.einsum("bhd,bhrd->bhr", query, descriptor.repeat_interleave(group, dim=1))
+    return torch.einsum("bhd,bhrd->bhr", query.float(), descriptor.repeat_interleave(group, dim=1))
 
 
 def select(
-    scores: Float[Tensor, "batch #head row region"], complete: Bool[Tensor, "batch row region"], k: int
-) -> Int32[Tensor, "batch #head row slot"]:
-    """The `k` complete regions with the highest scores, all where there are fewer; of equal ones the lowest ids.
+    scores: Float[Tensor, "batch #head row region"],
+    complete: Bool[Tensor, "batch row region"],
+    k: int,
+    openness: float = 0.0,
+) -> Int[Tensor, "batch #head row slot"]:
+    """The `k + ceil(openness * (complete regions of the row - k))` highest complete regions of each row.
 
     Args:
-        scores: In fp32.
+        scores: In fp32, none of them NaN; of equal ones the lower region goes first.
         complete: True = the row may look at the region.
-        k: At least 1.
+        k: Regions of a row at openness 0.
+        openness: From 0 to 1.
 
     Returns:
-        Ids, ascending, then -1; as many slots as `k`, or regions where they are fewer.
+        Region ids, ascending; -1 where a row has fewer than the most there can be.
     """
+    opened = lambda count: min(count, k + math.ceil(openness * max(count - k, 0)))  # noqa: E731
     batch, heads, rows, regions = scores.shape
-    index = torch.full((batch, heads, rows, min(k, regions)), -1, dtype=torch.int32)
-    for b in range(batch):
-        for h in range(heads):
-            for r in range(rows):
-                row = scores[b, h, r].tolist()
-                may = complete[b, r].nonzero().flatten().tolist()
-                best = sorted(may, key=lambda region: (-row[region], region))[:k]
-                index[b, h, r, : len(best)] = torch.tensor(sorted(best), dtype=torch.int32)
-    return index.to(scores.device)
+    index = torch.full((batch, heads, rows, opened(regions)), -1, dtype=torch.int32)
+    for b, h, r in itertools.product(range(batch), range(heads), range(rows)):
+        row = scores[b, h, r].tolist()
+        may = complete[b, r].nonzero().flatten().tolist()
+        best = sorted(may, key=lambda region: (-row[region], region))[: opened(len(may))]
+        index[b, h, r, : len(best)] = torch.tensor(sorted(best), dtype=torch.int32)
+    return index
 
 
 def unite(

@@ -53,7 +53,7 @@ def scores_kernel(
 def select(
     scores: Float[Tensor, "batch #head row region"], complete: Bool[Tensor, "batch row region"], k: int
 ) -> Int32[Tensor, "batch #head row slot"]:
-    """Equals `naive.select`, where the arguments are described. One program for each row of each head.
+    """Equals `naive.select` at openness 0, where the arguments are described. One program for each row of each head.
 
     The k-th highest score is found digit by digit, eight bits at a time, by counting how often each digit occurs; so
     no row is sorted, and neither k nor the number of regions bounds anything but the time.

@@ -29,9 +29,18 @@ def missing() -> str | None:
     return None
 
 
-def serves(*fields: Tensor) -> bool:
-    """Whether kernels can take over: all fields lie on a CUDA GPU in fp32, and Triton is installed."""
-    return all(field.is_cuda and field.dtype == torch.float32 for field in fields) and missing() is None
+def serves(*tensors: Tensor) -> bool:
+    """Whether a kernel may compute with these instead of torch: on a CUDA GPU, no gradient or trace being asked for.
+
+    Triton that is not installed is not missed: whoever asks this has another way.
+    """
+    if torch.compiler.is_compiling() or missing() is not None:
+        return False
+    tracked = torch.is_grad_enabled()
+    return all(
+        type(tensor) is Tensor and tensor.is_cuda and not (tracked and tensor.requires_grad)
+        for tensor in tensors
+    )
 
 
 def scores(
@@ -46,7 +55,7 @@ def scores(
 def select(
     scores: Float[Tensor, "batch #head row region"], complete: Bool[Tensor, "batch row region"], k: int
 ) -> Int32[Tensor, "batch #head row slot"]:
-    """The k best complete regions of each row; equals `naive.select`, where the arguments are described."""
+    """The k best complete regions of each row; equals `naive.select` at openness 0, where the rest is said."""
     from gazekit.kernels.route import select
 
     return select(scores, complete, k)

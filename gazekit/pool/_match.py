@@ -17,7 +17,7 @@ def dot(
 
     One row each, as in decoding, is for a kernel where there is one.
     """
-    if query.shape[2] == 1 and not torch.is_grad_enabled() and triton.serves(query, descriptor):
+    if query.shape[2] == 1 and descriptor.dtype == torch.float32 and triton.serves(query, descriptor):
         return triton.scores(query[:, :, 0], descriptor)[:, :, None]
     group = query.shape[1] // descriptor.shape[1]
     grouped = rearrange(query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=group)

@@ -70,10 +70,11 @@ class TopKRouter:
         scores = needed(scores, "TopKRouter")
         if view.openness >= 1:
             return None
-        scores = shared(scores, heads_of(self.share, view), self.pool)
-        if self.per == "all" and view.openness == 0 and triton.serves(scores):
-            return Selection(triton.select(scores, view.complete, self.k))
-        rank = rank_of(scores)
+        pooled = shared(scores, heads_of(self.share, view), self.pool)
+        narrow = pooled.dtype == torch.float32
+        if self.per == "all" and narrow and view.openness == 0 and triton.serves(pooled, view.complete):
+            return Selection(triton.select(pooled, view.complete, self.k))
+        rank = rank_of(pooled)
         if self.per == "all":
             return keep_highest(rank, view.complete[:, None], self.k, view.openness)
         return _keep_highest_of_units(rank, view.complete, view.regions, self.k, view.openness)

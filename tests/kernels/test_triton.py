@@ -358,3 +358,10 @@ def test_without_triton_it_says_how_to_get_it(monkeypatch):
     assert triton.missing() is None
     monkeypatch.setattr(triton.importlib.util, "find_spec", lambda name: None)
     assert "pip install 'gazekit[triton]'" in triton.missing()
+
+
+def test_kernels_serve_on_a_gpu_alone_and_without_gradients():
+    there = torch.ones(2, device=DEVICE)
+    assert triton.serves(there) == (DEVICE == "cuda")
+    assert not triton.serves(there, torch.ones(2))
+    assert not triton.serves(there.requires_grad_())
