@@ -34,13 +34,14 @@ def serves(*tensors: Tensor) -> bool:
 
     Triton that is not installed is not missed: whoever asks this has another way.
     """
-    if torch.compiler.is_compiling() or missing() is not None:
+    if torch.compiler.is_compiling():
         return False
     tracked = torch.is_grad_enabled()
-    return all(
-        type(tensor) is Tensor and tensor.is_cuda and not (tracked and tensor.requires_grad)
-        for tensor in tensors
-    )
+    for tensor in tensors:
+        if type(tensor) is not Tensor or not tensor.is_cuda or (tracked and tensor.requires_grad):
+            return False
+    # Last, since a search for what is not installed takes longer than a decoding step of a small model.
+    return missing() is None
 
 
 def scores(
