@@ -2,10 +2,9 @@
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.door import Profile, aggregate, find, score, verdict
-from gazekit.evaluate.scorers.means import Record
 from gazekit.evaluate.scorers.table import BENCHMARKS
 from gazekit.evaluate.scorers.verdict import Doc, Verdict
 
 __all__ = [
-    "BENCHMARKS", "Benchmark", "Doc", "Profile", "Record", "Verdict", "aggregate", "find", "score", "verdict",
+    "BENCHMARKS", "Benchmark", "Doc", "Profile", "Verdict", "aggregate", "find", "score", "verdict",
 ]  # fmt: skip

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gazekit.evaluate.scorers.means import Record
+from gazekit.evaluate.scorers.means import Row
 from gazekit.evaluate.scorers.verdict import Doc, Judge
 
-Figures = Callable[[Sequence[Record]], Mapping[str, float]]
+Figures = Callable[[Sequence[Row]], Mapping[str, float]]
 """From scored records to figures by name."""
 
 

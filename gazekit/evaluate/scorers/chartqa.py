@@ -7,7 +7,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.answers import near, number
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy
+from gazekit.evaluate.scorers.means import Row, accuracy
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 
@@ -30,9 +30,9 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return right(matches, prediction) if prediction.strip() or matches else Verdict(score=0.0, parsed=False)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """Shares (0 to 1) of right answers: `relaxed_overall`, and of each half of the data that is there."""
-    halves: dict[str, list[Record]] = {"relaxed_human_split": [], "relaxed_augmented_split": []}
+    halves: dict[str, list[Row]] = {"relaxed_human_split": [], "relaxed_augmented_split": []}
     for record in records:
         human = record["type"] == "human_test"
         halves["relaxed_human_split" if human else "relaxed_augmented_split"].append(record)

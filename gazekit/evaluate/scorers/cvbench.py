@@ -9,7 +9,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.answers import option
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 _LETTER = re.compile(r"[(\s]*([A-Z])", re.IGNORECASE)
@@ -34,7 +34,7 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return right(said in (letter, *texts["abcdefgh".find(letter) :][:1]), said.upper())
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """Shares (0 to 1) of right answers: over all, as lmms-eval reports, and per source.
 
     With all three sources there is `cv_bench_official` too, the benchmark's own formula: the mean of 2D (the mean of

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from random import Random
 from typing import Any, Literal, get_args
 
+from gazekit.evaluate.results import Record
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record
+from gazekit.evaluate.scorers.means import Row
 from gazekit.evaluate.scorers.table import BENCHMARKS
 from gazekit.evaluate.scorers.verdict import Doc, Judge, Verdict
 
@@ -91,10 +92,12 @@ def score(benchmark: str, prediction: str, doc: Doc, profile: Profile = "lmms", 
     return verdict(benchmark, prediction, doc, profile, target).score
 
 
-def aggregate(benchmark: str, records: Sequence[Record], profile: Profile = "lmms") -> dict[str, float]:
-    """The figures of a benchmark over its samples, by lmms-eval's names of metrics.
+def aggregate(
+    benchmark: str, records: Sequence[Record | Mapping[str, Any]], profile: Profile = "lmms"
+) -> dict[str, float]:
+    """The figures of a benchmark over its samples, by lmms-eval's names of metrics, the main one first.
 
-    Figures that a judge would decide end in `_rule`. `parse_failure_rate` is the share of records that could not be
+    Figures that a judge would decide end in `_rule`. `parse_failure_rate` is the share of samples that could not be
     read. Order does not matter; duplicates do: leave them out before.
 
     Example:
@@ -104,8 +107,9 @@ def aggregate(benchmark: str, records: Sequence[Record], profile: Profile = "lmm
 
     Args:
         benchmark: lmms-eval's task name.
-        records: Of each sample the fields that its benchmark is grouped by (`category`, `index`, ...), with `score`
-            (and `parsed`, true if left out). A record without `score` is scored here, from its `prediction`.
+        records: Of each sample the fields that its benchmark is grouped by (`category`, `index`, ...) and its `score`
+            (and `parsed`, true if left out): as a `Record`, in its `doc`; or as a mapping, all on one level or the
+            former under `doc`. A mapping without `score` is scored here, from its `prediction`.
         profile: Whose figures.
 
     Raises:
@@ -116,17 +120,18 @@ def aggregate(benchmark: str, records: Sequence[Record], profile: Profile = "lmm
     _judge(benchmark, profile)
     if not records:
         raise ValueError(f"records must not be empty, got none for {benchmark}; score some samples first")
-    scored = [_scored(benchmark, record, profile) for record in records]
+    rows = [_row(benchmark, record, profile) for record in records]
     try:
-        figures = (chosen.lmms_figures if profile == "lmms" else chosen.cambrian_figures)(scored)
+        figures = (chosen.lmms_figures if profile == "lmms" else chosen.cambrian_figures)(rows)
     except KeyError as missing:
         raise ValueError(
-            f"records must have the field {missing} that {benchmark} is grouped by, got {sorted(records[0])}; "
+            f"records must have the field {missing} that {benchmark} is grouped by, got {sorted(rows[0])}; "
             "take it over from the doc"
         ) from missing
+    order = sorted(figures, key=lambda name: name != chosen.metric)
     suffix = "_rule" if chosen.judged else ""
-    failures = [not record.get("parsed", True) for record in scored]
-    return {f"{name}{suffix}": float(value) for name, value in figures.items()} | {
+    failures = [not row["parsed"] for row in rows]
+    return {f"{name}{suffix}": float(figures[name]) for name in order} | {
         "parse_failure_rate": sum(failures) / len(failures)
     }
 
@@ -140,13 +145,16 @@ def _judge(benchmark: str, profile: Profile) -> Judge:
     return find(benchmark).lmms if profile == "lmms" else find(benchmark).cambrian
 
 
-def _scored(benchmark: str, record: Record, profile: Profile) -> Record:
-    """A record with its score."""
-    if "score" in record:
-        return record
-    if "prediction" not in record:
+def _row(benchmark: str, record: Record | Mapping[str, Any], profile: Profile) -> Row:
+    """A record's fields on one level, scored."""
+    if isinstance(record, Record):
+        return {**record.doc, "score": record.score, "parsed": record.parsed}
+    row = {**record.get("doc", {}), **record}
+    if "score" in row:
+        return {"parsed": True, **row}
+    if "prediction" not in row:
         raise ValueError(
-            f"records must have 'score' or 'prediction', got {sorted(record)}; score() gives the former"
+            f"records must have 'score' or 'prediction', got {sorted(row)}; score() gives the former"
         )
-    said = verdict(benchmark, str(record["prediction"]), record, profile, record.get("target"))
-    return {**record, "score": said.score, "parsed": said.parsed}
+    said = verdict(benchmark, str(row["prediction"]), row, profile, row.get("target"))
+    return {**row, "score": said.score, "parsed": said.parsed}

@@ -7,7 +7,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.candidates import pad, texts_in
-from gazekit.evaluate.scorers.means import Record, accuracy
+from gazekit.evaluate.scorers.means import Row, accuracy
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
 
 _LETTERS = "ABCDE"
@@ -56,7 +56,7 @@ def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None 
     return right(str(_LETTERS.index(letter)) == str(truth), letter)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """`score`: the share (0 to 1) of right answers."""
     return {"score": accuracy(records)}
 

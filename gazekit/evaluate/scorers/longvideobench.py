@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy
+from gazekit.evaluate.scorers.means import Row, accuracy
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
 
 _LETTERS = "ABCDE"
@@ -37,7 +37,7 @@ def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None 
     return unread(list(_LETTERS[:count]), wanted, generator)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """`lvb_acc`: the share (0 to 1) of right answers, to five places.
 
     lmms-eval counts each answer once by length and once by category, which comes to the same.

@@ -12,7 +12,7 @@ from typing import Any
 
 from gazekit.evaluate.scorers.answers import near, number
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy
+from gazekit.evaluate.scorers.means import Row, accuracy
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 _LETTERS = string.ascii_uppercase
@@ -134,7 +134,7 @@ def edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """`llm_as_judge_eval`: per cent of right answers, to two places (where lmms-eval gives None, 0)."""
     return {"llm_as_judge_eval": round(100.0 * accuracy(records), 2)}
 

@@ -8,7 +8,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.letters import extract_letter
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 DEV = ("anomaly_reco", "count", "ego", "needle", "order", "plotQA", "topic_reasoning")
@@ -26,14 +26,14 @@ def judge(prediction: str, doc: Doc, truth: str, generator: Random | None = None
     return right(letter == truth, letter) if letter else Verdict(score=0.0, parsed=False)
 
 
-def macro(task_types: Sequence[str]) -> Callable[[Sequence[Record]], dict[str, float]]:
+def macro(task_types: Sequence[str]) -> Callable[[Sequence[Row]], dict[str, float]]:
     """The figures of a split with these task types.
 
     `mlvu_percetion_score` (lmms-eval's spelling): the mean of the per cents of right answers per task type. A type
     without records counts 0, so that limited runs look low.
     """
 
-    def figures(records: Sequence[Record]) -> dict[str, float]:
+    def figures(records: Sequence[Row]) -> dict[str, float]:
         groups = grouped(records, "task_type")
         if strange := [task for task in groups if task not in task_types]:
             raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 from gazekit.evaluate.scorers.answers import option
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.letters import extract_letter
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped, mean
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped, mean
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 ROLL = 1_000_000
@@ -54,7 +54,7 @@ def cambrian_chinese(prediction: str, doc: Doc, truth: str, generator: Random | 
     return right(said == truth.lower(), said.upper())
 
 
-def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
+def lmms_figures(records: Sequence[Row]) -> dict[str, float]:
     """`gpt_eval_score`: questions right in every roll; `plain_score`: questions right unrolled. Per cent.
 
     The first is MMBench's CircularEval and lmms-eval's number, the second its VanillaEval. Rolls of a question that
@@ -66,7 +66,7 @@ def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
     return {"gpt_eval_score": 100.0 * mean(whole), "plain_score": 100.0 * accuracy(unrolled)}
 
 
-def cambrian_figures(records: Sequence[Record]) -> dict[str, float]:
+def cambrian_figures(records: Sequence[Row]) -> dict[str, float]:
     """As lmms-eval's, but `plain_score` is over all rolls, and rolls form a question whether or not it is there."""
     rolls = grouped([{**record, "question": record["index"] % ROLL} for record in records], "question")
     whole = [all(roll["score"] == 1 for roll in of_question) for of_question in rolls.values()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped, mean
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped, mean
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 PERCEPTION = (
@@ -35,7 +35,7 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return right(said == truth.lower(), said)
 
 
-def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
+def lmms_figures(records: Sequence[Row]) -> dict[str, float]:
     """Per category the mean over images of accuracy plus both-right, in points of 100 each; summed.
 
     Raises:
@@ -54,7 +54,7 @@ def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
     return _summed(points)
 
 
-def cambrian_figures(records: Sequence[Record]) -> dict[str, float]:
+def cambrian_figures(records: Sequence[Row]) -> dict[str, float]:
     """As lmms-eval's, but an image without its second question counts for what it is."""
     points = {}
     for category, of_category in grouped(records, "category").items():
@@ -63,12 +63,12 @@ def cambrian_figures(records: Sequence[Record]) -> dict[str, float]:
     return _summed(points)
 
 
-def _both(pair: Sequence[Record]) -> bool:
+def _both(pair: Sequence[Row]) -> bool:
     """Both questions of an image are right."""
     return len(pair) == 2 and all(record["score"] == 1 for record in pair)
 
 
-def _points(pair: Sequence[Record], size: int) -> float:
+def _points(pair: Sequence[Row], size: int) -> float:
     """0 to 200 points of one image."""
     return 100.0 * _both(pair) + 100.0 * accuracy(pair)
 

@@ -11,7 +11,7 @@ from typing import Any
 from gazekit.evaluate.scorers.answers import near, number, option, tail
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.candidates import named_choice
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
 
 _ANNOUNCEMENTS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
@@ -55,7 +55,7 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return right(said == wanted or near(wanted, said), said)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """`mmmu_acc`: the share (0 to 1) of right answers over all subjects, to five places.
 
     Raises:

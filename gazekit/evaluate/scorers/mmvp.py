@@ -8,7 +8,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.answers import option
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped, mean
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped, mean
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 _PATTERNS = [
@@ -49,7 +49,7 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return right(said in (wanted, *texts["ab".find(wanted) :][:1]), said)
 
 
-def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
+def lmms_figures(records: Sequence[Row]) -> dict[str, float]:
     """Shares (0 to 1) of right answers, and of pairs that are right in both.
 
     `Index` counts from 1, as in the data: counted from 0, other pairs come out. Pairs that are not whole are left out.
@@ -67,7 +67,7 @@ def _letter(answer: str) -> str:
     )
 
 
-def _pair(record: Record) -> int:
+def _pair(record: Row) -> int:
     """Which pair a record belongs to."""
     index = record["Index"] if "Index" in record else record["index"] if "index" in record else record["idx"]
     return (index - 1 if index > 0 else index) // 2

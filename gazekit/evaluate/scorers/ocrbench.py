@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 # Full-width signs of Asian fonts and the ideographic blank, as in ASCII.
@@ -30,7 +30,7 @@ def cambrian(prediction: str, doc: Doc, truth: str | list[str], generator: Rando
     return _holds(plain(prediction), [plain(answer) for answer in _listed(truth)])
 
 
-def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
+def lmms_figures(records: Sequence[Row]) -> dict[str, float]:
     """`ocrbench_accuracy`: right answers over the benchmark's 1000, so that limited runs look low.
 
     lmms-eval adds to a counter that it never resets: a second evaluation in one process counts the first one too.
@@ -40,7 +40,7 @@ def lmms_figures(records: Sequence[Record]) -> dict[str, float]:
     return {"ocrbench_accuracy": right_ones / _SAMPLES, "ocrbench_accuracy_seen": accuracy(records)}
 
 
-def cambrian_figures(records: Sequence[Record]) -> dict[str, float]:
+def cambrian_figures(records: Sequence[Row]) -> dict[str, float]:
     """`ocrbench_accuracy`: the share of right answers, over all and per type of question."""
     types = grouped([record for record in records if "question_type" in record], "question_type")
     return {"ocrbench_accuracy": accuracy(records)} | {

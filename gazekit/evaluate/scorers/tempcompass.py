@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped, mean
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped, mean
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 _JUDGED = Verdict(score=0.0, parsed=False)
@@ -65,7 +65,7 @@ def any_form(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     return _FORMS[doc["form"]](prediction, doc, truth, generator)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """Per cents of right answers: `avg_accuracy` over all, and one per aspect (`dim`)."""
     aspects = grouped(records, "dim")
     return {"avg_accuracy": 100.0 * accuracy(records)} | {
@@ -73,7 +73,7 @@ def figures(records: Sequence[Record]) -> dict[str, float]:
     }
 
 
-def figures_of_forms(records: Sequence[Record]) -> dict[str, float]:
+def figures_of_forms(records: Sequence[Row]) -> dict[str, float]:
     """`avg_accuracy`: the mean of the per cents of the forms of question that are there; and each of those.
 
     Neither lmms-eval nor the paper says how its one number for TempCompass comes about.

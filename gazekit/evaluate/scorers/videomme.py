@@ -7,7 +7,7 @@ from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.letters import extract_letter
-from gazekit.evaluate.scorers.means import Record, accuracy, grouped
+from gazekit.evaluate.scorers.means import Row, accuracy, grouped
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 
@@ -17,7 +17,7 @@ def judge(prediction: str, doc: Doc, truth: str, generator: Random | None = None
     return right(letter.lower() == truth.lower(), letter) if letter else Verdict(score=0.0, parsed=False)
 
 
-def figures(records: Sequence[Record]) -> dict[str, float]:
+def figures(records: Sequence[Row]) -> dict[str, float]:
     """`videomme_perception_score`: per cent of right answers, over all and, where known, per `duration`."""
     known = [record for record in records if "duration" in record]
     per_duration = {
