@@ -2,23 +2,28 @@
 
 from hypothesis import strategies as st
 
-LETTERS = st.sampled_from("ABCDE")
 _WORDS = (
-    *("yes", "no", "Yes", "NO", "know", "not sure", "A", "B", "C", "D", "E", "F", "a", "b", "(A)", "(B)", "(c)", "D.", "B,"),
-    *("C:", "A)", "(D).", ":B", ":C,", "the answer is", "The answer is", "answer:", "Answer: ", "The best answer is"),
-    *("The correct option is", "Best option:", "option", "I choose", "my choice is", "答案是", "정답은", "答えは", "so", "is"),
-    *("therefore", "final", "could be", "=", "result", "dog", "Cat", "polar bear", "bear", "a big red bus", "none of these"),
-    *("NASA", "Based on", "because", "The", "an", "12", "0.5", "1,000", "50%", "12 %", "-3", "1e3", "3.14159", "x", "x ^ 2"),
-    *("2", "2.0", "ten", "none", "8/11", "[1, 2]", "[1,2]", "dont", "couldn'tve", "it's", "kid's", "U.S.A.", "10:30", "-"),
-    *("ＡＢＣ", "centre", "nan", "inf", "\n", ". ", ".", ",", "!", "?", ";", "'", '"', "**", "/", "\t", "(", ")", "Caption A"),
-    *("Caption B", "The man sits.", "A) The man runs.", "Sentence B", "left.", "B. clockwise", "A: x", "Failed to obtain"),
-)  # fmt: skip
+    *"""
+    yes|no|Yes|NO|know|not sure|A|B|C|D|E|F|a|b|(A)|(B)|(c)|D.|B,|C:|A)|(D).|:B|:C,|A.|b.|C) cow|the answer is
+    The answer is|answer:|Answer: |The best answer is|The correct option is|Best option:|option|I choose|my choice is
+    答案是|정답은|答えは|so|is|therefore|final|could be|=|result|dog|Cat|polar bear|bear|a big red bus|none of these
+    NASA|Based on|because|The|an|12|0.5|1,000|50%|12 %|-3|1e3|3.14159|x|x ^ 2|2|2.0|ten|none|8/11|[1, 2]|[1,2]|dont|it's
+    couldn'tve|kid's|U.S.A.|10:30|-|ＡＢＣ|centre|nan|inf|. |.|,|!|?|;|'|"|**|/|(|)|Caption A|Caption B|The man sits.
+    A) The man runs.|Sentence B|left.|B. clockwise|A: x|Failed to obtain|Nothing
+    """.strip()
+    .replace("\n    ", "|")
+    .split("|"),
+    *("\n", "\t"),
+)
 
 
 def sentences() -> st.SearchStrategy[str]:
     """Predictions: words and signs, with blanks between them or not."""
-    parts = st.lists(st.one_of(st.sampled_from(_WORDS), st.text("ABab1.() ", max_size=3)), max_size=8)
-    return st.builds(lambda words, gap: gap.join(words), parts, st.sampled_from([" ", " ", ""]))
+    word = st.one_of(st.sampled_from(_WORDS), st.text("ABab1.() ", max_size=3))
+    joined = st.builds(
+        lambda words, gap: gap.join(words), st.lists(word, max_size=8), st.sampled_from([" ", " ", ""])
+    )
+    return st.one_of(word, joined, joined)
 
 
 def words() -> st.SearchStrategy[str]:
@@ -57,7 +62,8 @@ def _captions(draw) -> dict:
     noun = draw(st.sampled_from(["Caption", "Sentence", "Option"]))
     lines = [f"{noun} {letter}: {draw(_SENTENCES)}" for letter in "AB"]
     return {
-        "video_id": "1", "question": "\n".join(["Which?", *lines]), "answer": draw(st.sampled_from(lines)), "dim": "action"
+        "video_id": "1", "dim": "action", "question": "\n".join(["Which?", *lines]),
+        "answer": draw(st.sampled_from(lines)),
     }  # fmt: skip
 
 
@@ -87,7 +93,9 @@ _CV_BENCH = _doc(
 _OPTION = st.one_of(words(), st.sampled_from(["nan", None]))
 
 DOCS: dict[str, st.SearchStrategy[dict]] = {
-    "mme": _doc(question_id=st.just("q"), category=st.just("count"), answer=st.sampled_from(["Yes", "No", "yes.", "no"])),
+    "mme": _doc(
+        question_id=st.just("q"), category=st.just("count"), answer=st.sampled_from(["Yes", "No", "yes.", "no"])
+    ),
     "mmbench_en_dev_static": _doc(
         index=st.just(1), answer=st.sampled_from("ABCD"), A=words(), B=words(), C=_OPTION, D=_OPTION
     ),
@@ -109,13 +117,13 @@ DOCS: dict[str, st.SearchStrategy[dict]] = {
     ),
     "textvqa_val": _doc(question_id=st.just(1), answers=st.lists(words(), min_size=10, max_size=10)),
     "videomme": _doc(
-        answer=st.sampled_from("ABCD"), domain=st.just("Knowledge"), sub_category=st.just("Law"), question_id=st.just("1"),
-        task_type=st.just("OCR Problems"), duration=st.just("short"), videoID=st.just("v"),
+        answer=st.sampled_from("ABCD"), domain=st.just("Knowledge"), sub_category=st.just("Law"),
+        question_id=st.just("1"), task_type=st.just("OCR Problems"), duration=st.just("short"), videoID=st.just("v"),
     ),
     "mlvu_dev": _doc(question=st.just("q"), task_type=st.just("ego"), answer=st.sampled_from("ABCD")),
     "egoschema_subset": _doc(
         video_idx=st.just("v"), answer=st.sampled_from("01234"),
-        option=_options(5).map(lambda texts: [f"{letter}. {text}" for letter, text in zip("ABCDE", texts, strict=True)]),
+        option=_options(5).map(lambda texts: [f"{'ABCDE'[place]}. {text}" for place, text in enumerate(texts)]),
     ),
     "longvideobench_val_v": st.composite(_longvideobench)(),
     "nextqa_mc_test": _doc(answer=st.integers(0, 4), a0=words(), a1=words(), a2=words(), a3=words(), a4=words()),
@@ -132,9 +140,11 @@ def answered(draw, benchmark: str) -> tuple[str, dict]:
     doc = draw(DOCS[benchmark])
     prediction = draw(sentences())
     if draw(st.booleans()):
-        own = [text for value in doc.values() for text in (value if isinstance(value, list) else [value])]
-        own = [text for text in own if isinstance(text, str)]
-        prediction = draw(st.sampled_from(["{0}", "{0} {1}", "{1} {0}", "{0}.", "({0})", "{1}{0}"])).format(
-            draw(st.sampled_from(own)), prediction
+        texts = [text for value in doc.values() for text in (value if isinstance(value, list) else [value])]
+        lines = [line for text in texts if isinstance(text, str) for line in text.split("\n")]
+        own = lines + [part for line in lines for part in line.split(": ")]
+        form = draw(
+            st.sampled_from(["{0}", "{0}", "{0} {1}", "{1} {0}", "{0}.", "({0})", "A) {0}", "{1}{0}"])
         )
+        prediction = form.format(draw(st.sampled_from(own)), prediction)
     return prediction, doc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any
 
 from gazekit.evaluate.results import Record
 from gazekit.evaluate.scorers.benchmark import Benchmark
@@ -13,7 +13,7 @@ from gazekit.evaluate.scorers.means import Row
 from gazekit.evaluate.scorers.table import BENCHMARKS
 from gazekit.evaluate.scorers.verdict import Doc, Judge, Verdict
 
-Profile = Literal["lmms", "cambrian"]
+PROFILES = ("lmms", "cambrian")
 """Whose rules: lmms-eval 0.7.3's, quirks included, or those of Cambrian's own evaluation scripts."""
 
 
@@ -39,7 +39,7 @@ def verdict(
     benchmark: str,
     prediction: str,
     doc: Doc,
-    profile: Profile = "lmms",
+    profile: str = "lmms",
     target: Any = None,
     *,
     generator: Random | None = None,
@@ -61,7 +61,7 @@ def verdict(
     judge = _judge(benchmark, profile)
     try:
         truth = find(benchmark).truth(doc) if target is None else target
-        return judge(prediction.strip(), doc, truth, generator)
+        return judge(prediction.strip(), doc, truth, generator if profile == "lmms" else None)
     except KeyError as missing:
         raise ValueError(
             f"doc must have the field {missing} for {benchmark}, got {sorted(doc)}; docs have the "
@@ -69,7 +69,7 @@ def verdict(
         ) from missing
 
 
-def score(benchmark: str, prediction: str, doc: Doc, profile: Profile = "lmms", target: Any = None) -> float:
+def score(benchmark: str, prediction: str, doc: Doc, profile: str = "lmms", target: Any = None) -> float:
     """What one prediction is worth: 1 right, 0 wrong or unreadable, in between for TextVQA.
 
     Example:
@@ -93,7 +93,7 @@ def score(benchmark: str, prediction: str, doc: Doc, profile: Profile = "lmms", 
 
 
 def aggregate(
-    benchmark: str, records: Sequence[Record | Mapping[str, Any]], profile: Profile = "lmms"
+    benchmark: str, records: Sequence[Record | Mapping[str, Any]], profile: str = "lmms"
 ) -> dict[str, float]:
     """The figures of a benchmark over its samples, by lmms-eval's names of metrics, the main one first.
 
@@ -136,16 +136,14 @@ def aggregate(
     }
 
 
-def _judge(benchmark: str, profile: Profile) -> Judge:
+def _judge(benchmark: str, profile: str) -> Judge:
     """The judge of a benchmark in a profile."""
-    if profile not in get_args(Profile):
-        raise ValueError(
-            f"profile must be one of {get_args(Profile)}, got {profile!r}; use 'lmms' for lmms-eval"
-        )
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {PROFILES}, got {profile!r}; use 'lmms' for lmms-eval")
     return find(benchmark).lmms if profile == "lmms" else find(benchmark).cambrian
 
 
-def _row(benchmark: str, record: Record | Mapping[str, Any], profile: Profile) -> Row:
+def _row(benchmark: str, record: Record | Mapping[str, Any], profile: str) -> Row:
     """A record's fields on one level, scored."""
     if isinstance(record, Record):
         return {**record.doc, "score": record.score, "parsed": record.parsed}

@@ -21,7 +21,7 @@ _LEADING_LETTER = re.compile(r"\(([A-Za-z])\)|([A-Z])[.:)]\s")
 _ANNOUNCED_LETTER = re.compile(
     r"(?:answer|option|choice)(?:\s+is)?:?\s+\(?([A-Z])\)?(?![A-Za-z])", re.IGNORECASE
 )
-_NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+(?!\d)|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+|(?<=\d))(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"-?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
 _LIST = re.compile(r"\[[^\[\]]*\]")
 
 
@@ -88,7 +88,7 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     said = prediction.lower().strip()
     choices = list(doc["choices"] or ())
     wanted = str(truth).lower()
-    if doc["question_type"] == "multi_choice":
+    if doc["question_type"] == "multi_choice" and truth in choices:
         # The last of equal choices, as the script's table has it.
         wanted = _LETTERS[len(choices) - 1 - choices[::-1].index(truth)].lower()
     if doc["question_type"] == "multiple-choice":

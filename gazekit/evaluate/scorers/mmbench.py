@@ -82,8 +82,12 @@ def _first(said: str, truth: str) -> Verdict:
 
 
 def _options(doc: Doc) -> dict[str, str]:
-    """The texts of options A to D. One whose field is missing reads "nan", as in lmms-eval; None and NaN are none."""
-    texts: dict[str, Any] = {letter: doc.get(letter, "nan") for letter in "ABCD"}
+    """The texts of options A to D, in fields of their own or listed under `options`.
+
+    A field that is missing reads "nan", as in lmms-eval; None and NaN are no options.
+    """
+    listed = dict(zip("ABCD", doc.get("options", ()), strict=False))
+    texts: dict[str, Any] = listed or {letter: doc.get(letter, "nan") for letter in "ABCD"}
     return {letter: str(text) for letter, text in texts.items() if text is not None and text == text}
 
 

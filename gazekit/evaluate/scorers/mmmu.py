@@ -43,16 +43,17 @@ def lmms(prediction: str, doc: Doc, truth: Any, generator: Random | None = None)
     return right(matches, prediction)
 
 
-def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = None) -> Verdict:
+def cambrian(prediction: str, doc: Doc, truth: Any, generator: Random | None = None) -> Verdict:
     """What follows "answer is" (multiple choice: its first character): equality, or numbers within 5 per cent.
 
     The 5 per cent are those of what was said, not of the truth.
     """
     choice = doc["question_type"] == "multiple-choice"
-    said, wanted = option(prediction)[:1] if choice else tail(prediction), truth.lower()
+    said = option(prediction)[:1] if choice else tail(prediction)
     if not said or (choice and not said.isalnum()):
         return Verdict(score=0.0, answer=said or None, parsed=False)
-    return right(said == wanted or near(wanted, said), said)
+    wanted = [answer.lower() for answer in (truth if isinstance(truth, list) else [truth])]
+    return right(said in wanted or any(near(answer, said) for answer in wanted), said)
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:

@@ -69,7 +69,7 @@ def _letter(answer: str) -> str:
 
 def _pair(record: Row) -> int:
     """Which pair a record belongs to."""
-    index = record["Index"] if "Index" in record else record["index"] if "index" in record else record["idx"]
+    index = record[next((name for name in ("Index", "index", "idx") if name in record), "Index")]
     return (index - 1 if index > 0 else index) // 2
 
 
