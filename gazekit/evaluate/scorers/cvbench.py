@@ -29,9 +29,8 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
     said = option(prediction, trailing=".:," if omni else ".")[:1]
     letter = truth.strip("()").lower()[:1]
     texts = doc.get("choices") or () if omni else ()
-    if not said.isalnum():
-        return Verdict(score=0.0, answer=said or None, parsed=False)
-    return right(said in (letter, *texts["abcdefgh".find(letter) :][:1]), said.upper())
+    hit = said in (letter, *texts["abcdefgh".find(letter) :][:1])
+    return right(hit, said.upper()) if hit or said.isalnum() else Verdict(score=0.0, parsed=False)
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:
