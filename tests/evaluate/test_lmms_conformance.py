@@ -12,6 +12,7 @@ from gazekit.evaluate import aggregate, score, verdict
 from gazekit.evaluate.scorers import mlvu
 from tests.evaluate import upstream
 from tests.evaluate.answering import DOCS, answered
+from tests.evaluate.edges import EDGES
 
 pytestmark = [
     pytest.mark.lmms_eval,
@@ -44,6 +45,11 @@ def test_generated_answers_score_as_in_lmms_eval(benchmark: str):
 def test_the_cases_are_what_lmms_eval_says(case):
     said = upstream.score(case["benchmark"], case["prediction"], case["doc"], target=case["target"])
     assert said == pytest.approx(case["expected_score"])
+
+
+@pytest.mark.parametrize(("benchmark", "prediction", "doc", "worth"), EDGES)
+def test_the_edges_are_what_lmms_eval_says(benchmark, prediction, doc, worth):
+    assert upstream.score(benchmark, prediction, doc) == pytest.approx(worth)
 
 
 SCORE = st.sampled_from([0.0, 1.0])

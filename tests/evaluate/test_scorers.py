@@ -13,6 +13,7 @@ from gazekit.evaluate import aggregate, score, verdict
 from gazekit.evaluate.results import Record
 from gazekit.evaluate.scorers import BENCHMARKS, PROFILES, find, mlvu
 from tests.evaluate.answering import DOCS, answered, sentences
+from tests.evaluate.edges import EDGES
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text())["cases"]
 SAMPLES = [case for case in CASES if case["kind"] == "sample"]
@@ -33,6 +34,11 @@ def test_samples_score_as_in_lmms_eval(case):
         assert (score(name, prediction, doc), said.parsed) == (0.0, False)
     if case["judge_stubbed"]:
         assert not said.parsed
+
+
+@pytest.mark.parametrize(("benchmark", "prediction", "doc", "worth"), EDGES)
+def test_the_edges_of_the_rules_are_where_lmms_eval_has_them(benchmark, prediction, doc, worth):
+    assert score(benchmark, prediction, doc) == pytest.approx(worth)
 
 
 def rows_of(case) -> list[dict]:
