@@ -10,7 +10,7 @@ from gazekit.models.config import CambrianConfig
 from gazekit.models.layout import UnitForm, layout_from_ids
 from gazekit.models.pretrained import FromPretrained
 from gazekit.models.processor import CambrianProcessor
-from gazekit.models.projector import Projector
+from gazekit.models.projector import Projector, widened
 from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.processors import load_processor, make_processor
 from gazekit.models.retrofit.source import Retrofit
