@@ -19,6 +19,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from gazekit.gaze import uninstall
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.carry import between, carry
 from gazekit.models.config import CambrianConfig
@@ -148,6 +149,18 @@ def join(
     if found.between:
         carry(model, found.between)
     return model
+
+
+def stock_language(model: CambrianForConditionalGeneration) -> PreTrainedModel:
+    """The decoder of a Cambrian and its output layer as a stock language model, without gaze; the Cambrian is used up."""
+    uninstall(model.language_model)
+    text = model.config.text_config
+    text._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        stock = AutoModelForCausalLM.from_config(text)
+    stock.model = model.language_model
+    stock.lm_head = model.lm_head
+    return stock
 
 
 def _model_in(folder: Path) -> Path:

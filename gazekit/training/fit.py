@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
 from gazekit.training.checkpoints import Checkpoints, commit, latest, read_record
@@ -142,6 +143,22 @@ def fit_module(
 def _averaging(stage: Stage) -> list[Callback]:
     """What keeps the moving average of the weights. Buffers are not averaged: some of them are numbers of places."""
     return [] if stage.ema is None else [EMAWeightAveraging(decay=stage.ema, use_buffers=False)]
+
+
+def latest_weights(folder: Path | str) -> dict[str, Tensor] | None:
+    """What a stage has come to: its weights at the end, else those of its latest checkpoint; None = it has none.
+
+    Args:
+        folder: The stage's.
+    """
+    folder = Path(folder)
+    if (folder / _WEIGHTS).is_file():
+        return load_file(folder / _WEIGHTS)
+    path = latest(folder / "checkpoints")
+    if path is None:
+        return None
+    state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
 def check_same_run(found: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
