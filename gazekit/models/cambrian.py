@@ -147,8 +147,8 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
             input_ids: The whole prompt.
             attention_mask: 1 = real, 0 = padding; None = all real.
             clip_lengths: As for `forward`.
-            pixel_values: Every unit, for the compositions' guides to look at (its first frame); without them the layout has neither
-                segments nor a map, to be written by hand where a composition reads them.
+            pixel_values: Every unit, for the compositions' guides to look at (at its first frame); without them the
+                layout has neither segments nor a map, to be written by hand where a composition reads them.
 
         Raises:
             ValueError: Placeholders do not match the images and frames.

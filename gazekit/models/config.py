@@ -30,8 +30,8 @@ class CambrianConfig(PreTrainedConfig):
         image_tiles: Rows and columns of tiles that an image is cut into. The tower sees each by itself, and the
             tokens are laid back on one grid.
         resize: How an image gets that shape: "squash" changes its proportions, "pad" adds borders.
-        compressor: None, or how tokens become fewer: "average", "max" and "bilinear" have no weights; "conv2x2" makes one
-            of 2 x 2 (learned, starts as their mean); "unshuffle" hands 2 x 2 side by side to a wider projector.
+        compressor: None, or how tokens become fewer: "average", "max" and "bilinear" have no weights; "conv2x2" makes
+            one of 2 x 2 (learned, starts as their mean); "unshuffle" hands 2 x 2 side by side to a wider projector.
         compressor_grid: Rows and columns of tokens that "average", "max" and "bilinear" leave, one number for a square;
             None = half of each.
         compressor_place: "before" the projector, or "after" it for those three (Cambrian-S; F-16).
@@ -40,8 +40,8 @@ class CambrianConfig(PreTrainedConfig):
         place_embedding: Whether learned row and column embeddings are added after the projector.
         row_newlines: Whether every row of a unit ends in a learned newline, one more column of visual tokens
             (Cambrian-1).
-        max_tiles: Most tiles that an image of high resolution is cut into, each a unit, behind a unit of the whole image
-            (anyres; Cambrian-S: 9); 0 = none.
+        max_tiles: Most tiles that an image of high resolution is cut into, each a unit, behind a unit of the whole
+            image (anyres; Cambrian-S: 9); 0 = none.
         time_stamps: How times of frames are written in front of them: "seconds" (<1.5s>), "clock" (<00:01>) or None.
         image_token_id: Placeholder of an image's tokens.
         video_token_id: Placeholder of a video frame's tokens.
@@ -112,7 +112,7 @@ class CambrianConfig(PreTrainedConfig):
         if self.compressor is None:
             return self.patches
         if self.compressor_grid is not None:
-            rows, columns = self.compressor_grid
+            rows, columns = _pair("compressor_grid", self.compressor_grid)
             return rows, columns
         return self.patches[0] // 2, self.patches[1] // 2
 
@@ -180,8 +180,8 @@ class CambrianConfig(PreTrainedConfig):
         for side, patches, left in zip(("height", "width"), self.patches, self.compressed, strict=True):
             if self.compressor_grid is None and patches % 2:
                 raise ValueError(
-                    f"compressor {self.compressor!r} joins 2 x 2 tokens, got {patches} of them along the {side}; use an "
-                    "image_size of an even number of patches, or compressor=None"
+                    f"compressor {self.compressor!r} joins 2 x 2 tokens, got {patches} of them along the {side}; use "
+                    "an image_size of an even number of patches, or compressor=None"
                 )
             if left > patches or (self.compressor != "bilinear" and patches % left):
                 raise ValueError(

@@ -86,9 +86,7 @@ def read_parts(text: str, vision: str, dtype: str, *, quantized: bool, seed: int
     )
 
 
-def read_run(
-    folder: Path, dtype: str, *, quantized: bool, imports: tuple[str, ...], seed: int
-) -> Trained:
+def read_run(folder: Path, dtype: str, *, quantized: bool, imports: tuple[str, ...], seed: int) -> Trained:
     """The parts of a Cambrian that was trained before, and torch seeded for what is drawn.
 
     Args:
@@ -152,7 +150,11 @@ def join(
 
 
 def stock_language(model: CambrianForConditionalGeneration) -> PreTrainedModel:
-    """The decoder of a Cambrian and its output layer as a stock language model, without gaze; the Cambrian is used up."""
+    """The decoder of a Cambrian and its output layer as a stock language model, without gaze.
+
+    Args:
+        model: Used up: it shares its weights with what is returned.
+    """
     uninstall(model.language_model)
     text = model.config.text_config
     text._attn_implementation = "sdpa"

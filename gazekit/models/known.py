@@ -1,8 +1,8 @@
 """The towers and language models that Cambrians are made of, by their public numbers: known without a network.
 
-Sources: `config.json` and `tokenizer_config.json` of each repository on the Hugging Face hub, as published there in 2025;
-the papers: Qwen2.5 (arXiv 2412.15115, table 1), Qwen3 (arXiv 2505.09388, table 1), SigLIP 2 (arXiv 2502.14786; So400m is
-the shape of Alabdulmohsin et al., arXiv 2305.13035). Where weights are read, the configs beside them count.
+Sources: `config.json` and `tokenizer_config.json` of each repository on the Hugging Face hub, as published in 2025; the
+reports on Qwen2.5 (arXiv 2412.15115), Qwen3 (arXiv 2505.09388) and SigLIP 2 (arXiv 2502.14786; So400m is the shape of
+Alabdulmohsin et al., arXiv 2305.13035). Where weights are read, the configs beside them count.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ class FromPretrained:
     Attributes:
         text: Folder or hub name of a Qwen3 or Qwen2 language model, tokenizer included.
         vision: Folder or hub name of a SigLIP model, image processor included.
-        start: Folder of an earlier run, or of a saved Cambrian, of the same tower and decoder: all weights start from it.
-            What it does not have is new, and a compressor that comes in starts as the mean. None = from `text` and
-            `vision`.
+        start: Folder of an earlier run, or of a saved Cambrian, of the same tower and decoder: all weights start from
+            it. What it does not have is new, and a compressor that comes in starts as the mean. None = from `text`
+            and `vision`.
         projector: File of a projector that the code of Cambrian or LLaVA saved (`mm_projector.bin`); None = drawn, or
             that of `start`.
         dtype: Type of the weights, by torch's name.

@@ -33,13 +33,14 @@ def four_bits(dtype: str, keep: tuple[str, ...] = ("lm_head",)) -> BitsAndBytesC
 
 def dequantize(layer: nn.Module) -> nn.Module:
     """A linear layer with the weight that its four bits stand for; any other module as it is."""
-    state = getattr(getattr(layer, "weight", None), "quant_state", None)
-    if state is None:
+    if getattr(getattr(layer, "weight", None), "quant_state", None) is None:
         return layer
     from bitsandbytes.functional import dequantize_4bit
 
     quantized: Any = layer
-    weight = dequantize_4bit(quantized.weight.data, state)
+    # On a CPU inference rearranges the weights; saving, and nothing else, puts them back.
+    quantized.state_dict()
+    weight = dequantize_4bit(quantized.weight.data, quantized.weight.quant_state)
     with torch.device("meta"):
         plain = nn.Linear(quantized.in_features, quantized.out_features, bias=quantized.bias is not None)
     plain.weight = nn.Parameter(weight, requires_grad=False)

@@ -37,9 +37,7 @@ def fitted(picture: Size, canvas: Size) -> Size:
     return max(1, int(picture[0] * scale)), max(1, int(picture[1] * scale))
 
 
-def views(
-    picture: Image.Image, tile: Size, most: int, fill: tuple[int, int, int]
-) -> list[Image.Image]:
+def views(picture: Image.Image, tile: Size, most: int, fill: tuple[int, int, int]) -> list[Image.Image]:
     """The whole picture, then its tiles row by row; the picture alone where one tile holds it.
 
     Args:

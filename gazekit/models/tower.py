@@ -66,9 +66,7 @@ class VisionTower(nn.Module):
         # A frame that is not new takes the features of the last new one before it: its unit's first.
         return features if self.frames == 1 else features[new.flatten().cumsum(0) - 1]
 
-    def _encode(
-        self, frames: Float[Tensor, "frame 3 height width"]
-    ) -> Float[Tensor, "frame row column dim"]:
+    def _encode(self, frames: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame row column dim"]:
         rows, columns = self.tiles
         tiles = rearrange(frames, "image c (r h) (s w) -> (image r s) c h w", r=rows, s=columns)
         out = self.model(

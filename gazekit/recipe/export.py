@@ -122,4 +122,3 @@ def _from_stages(recipe: Recipe, run: Path) -> Cambrian:
             f"{'missing' if lacking else 'not one of the model'}"
         )
     return cambrian
-

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 GIBIBYTE = 2**30
+# What an entry takes beside its values, at most.
+_HEADER = 256
 
 
 class FeatureCache:
@@ -82,7 +85,7 @@ class FeatureCache:
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def _write(self, file: Path, feature: Tensor) -> None:
-        size = feature.numel() * feature.element_size()
+        size = feature.numel() * feature.element_size() + _HEADER
         if self._held + size > self.limit:
             if not self._said:
                 rank_zero_info(
@@ -119,9 +122,7 @@ def fingerprint(tower: nn.Module) -> str:
 
 
 @contextmanager
-def cached_features(
-    model: nn.Module, folder: str | None, gibibytes: float
-) -> Iterator[FeatureCache | None]:
+def cached_features(model: nn.Module, folder: str | None, gibibytes: float) -> Iterator[FeatureCache | None]:
     """Lets a model's tower read features from disk meanwhile; without a folder nothing changes.
 
     Args:
@@ -135,7 +136,7 @@ def cached_features(
     if folder is None:
         yield None
         return
-    tower = getattr(model, "tower", None)
+    tower: Any = getattr(model, "tower", None)
     if not hasattr(tower, "cache"):
         raise ValueError(
             f"feature_cache needs a Cambrian, whose tower takes one, got a {type(model).__name__}; leave it out"
@@ -153,5 +154,6 @@ def _computed_in(frames: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else frames.dtype
 
 
-def _bytes(value: Tensor) -> memoryview:
-    return memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+def _bytes(value: Tensor) -> Any:
+    """What a hash takes, without a copy."""
+    return value.contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -137,7 +137,9 @@ class Stage:
 
     def _check_extras(self) -> None:
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"ema must be between 0 and 1, for example 0.999, got {self.ema}; null turns it off")
+            raise ValueError(
+                f"ema must be between 0 and 1, for example 0.999, got {self.ema}; null turns it off"
+            )
         if self.feature_cache is not None and "tower" in self.rates:
             raise ValueError(
                 "feature_cache keeps the features of a frozen tower, and learning_rates trains it; freeze the tower, "

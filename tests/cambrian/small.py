@@ -37,7 +37,9 @@ def parts(folder: Path, kind: str) -> list[str]:
     tokenizer.save_pretrained(folder / "text")
     few = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = {**few, "image_size": 48, "patch_size": 2, "hidden_act": "gelu_pytorch_tanh"}
-    whole = SiglipConfig(text_config={**few, "vocab_size": 20, "bos_token_id": 0, "eos_token_id": 1}, vision_config=vision)
+    whole = SiglipConfig(
+        text_config={**few, "vocab_size": 20, "bos_token_id": 0, "eos_token_id": 1}, vision_config=vision
+    )
     SiglipModel(whole).save_pretrained(folder / "vision")
     SiglipImageProcessorPil(size={"height": 48, "width": 48}).save_pretrained(folder / "vision")
     return [f"model.text={folder / 'text'}", f"model.vision={folder / 'vision'}"]

@@ -47,9 +47,7 @@ def test_each_stage_trains_what_it_says(runs):
     for before, after in ((first, second), (second, third)):
         same = [name for name in before if torch.equal(before[name], after[name])]
         assert all(name.startswith(unused) for name in same), same
-    assert all(
-        row["openness"] == 1 for row in read_history(runs / "stage1" / "1-projector")
-    )
+    assert all(row["openness"] == 1 for row in read_history(runs / "stage1" / "1-projector"))
 
 
 def test_answers_are_measured_and_the_export_says_the_same(runs, capsys):
@@ -62,7 +60,10 @@ def test_answers_are_measured_and_the_export_says_the_same(runs, capsys):
     processor = CambrianProcessor.from_pretrained(out)
     frames = [picture(seed) for seed in range(4)]
     batch = processor(
-        text="<video> read row 2 of <image>", videos=[frames], images=[picture(9)], timestamps=[[0.0, 1.0, 2.0, 3.0]]
+        text="<video> read row 2 of <image>",
+        videos=[frames],
+        images=[picture(9)],
+        timestamps=[[0.0, 1.0, 2.0, 3.0]],
     )
     assert batch["pixel_values"].shape == (1, 5, 3, 48, 48)
     with torch.no_grad():

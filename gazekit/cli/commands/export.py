@@ -13,10 +13,14 @@ from gazekit.cli.prepare import load_quietly
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     export = add_command(commands, "export", "write a run's model into one folder that from_pretrained reads")
-    export.add_argument("run", type=Path, metavar="RUN", help="folder of a run, finished or not, or of a saved model")
+    export.add_argument(
+        "run", type=Path, metavar="RUN", help="folder of a run, finished or not, or of a saved model"
+    )
     export.add_argument("out", type=Path, metavar="OUT", help="the new folder")
     export.add_argument("--dtype", help="type of the weights, as in bfloat16 (default: as they are)")
-    export.add_argument("--max-shard-size", default="5GB", help="of each file of weights (default: %(default)s)")
+    export.add_argument(
+        "--max-shard-size", default="5GB", help="of each file of weights (default: %(default)s)"
+    )
     export.add_argument(
         "--language", action="store_true", help="the decoder alone, as the stock language model that it is"
     )

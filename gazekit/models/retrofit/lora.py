@@ -75,7 +75,10 @@ def lora_modules(decoder: nn.Module) -> list[nn.Module]:
 
 
 def merge_lora(decoder: nn.Module) -> None:
-    """Adds the adapters to the weights that they adapt and takes them out; a decoder in four bits gets plain weights."""
+    """Adds the adapters to the weights that they adapt and takes them out.
+
+    A decoder in four bits gets the plain weights that they stand for.
+    """
     kind = _peft().tuners.lora.LoraLayer
     for name, layer in [(name, one) for name, one in decoder.named_modules() if isinstance(one, kind)]:
         base: Any = dequantize(layer.get_base_layer())
