@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 from transformers import LlavaConfig
 
-from gazekit.models import anatomy_of, known_text, known_vision
+from gazekit.models import Projector, anatomy_of, known_text, known_vision
 from gazekit.recipe import check, load
 from gazekit.recipe.library import names
 
@@ -138,6 +139,14 @@ def test_frames_are_refused_where_they_mean_nothing():
         anatomy_of(load("tiny").build("model").config(gaze=None), frames=0)
     with pytest.raises(ValueError, match="frames is for Cambrians, got 2 for a model of type 'llava'"):
         anatomy_of(LlavaConfig(), frames=2)
+
+
+def test_the_projector_of_sixteen_frames_is_as_large_as_that_of_f_16():
+    with torch.device("meta"):
+        one = Projector(in_dim=1152, out_dim=3584, grid=(12, 12), place_embedding=False, frames=16)
+    count = sum(p.numel() for p in one.parameters())
+    assert count == linear(16 * 1152, 16 * 3584) + linear(16 * 3584, 3584)
+    assert round(count / 1e9, 2) == 1.26
 
 
 def _before(name: str) -> str:

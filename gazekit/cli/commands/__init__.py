@@ -23,12 +23,12 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "generate": generate,
     "evaluate": evaluate,
-    "export": export,
     "check": check,
     "show": show,
     "inspect": inspect,
     "cost": cost,
     "bench": bench,
+    "export": export,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""
