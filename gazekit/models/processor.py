@@ -196,7 +196,7 @@ class CambrianProcessor(ProcessorMixin):
             timestamps: In seconds, one for each frame of each video.
 
         Returns:
-            `input_ids` and `labels` [token], `pixel_values` [unit 3 height width], `clip_lengths` [clip].
+            `input_ids` and `labels` [token], `pixel_values` [unit channel height width], `clip_lengths` [clip].
 
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
