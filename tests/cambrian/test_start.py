@@ -215,7 +215,9 @@ def test_adapters_on_four_bits(small, earlier, tmp_path, from_run):
     with torch.no_grad():
         said = model(ids, use_cache=False).logits
         model.save_pretrained(tmp_path)
+        assert "quantization" not in (tmp_path / "config.json").read_text()
         again = type(model).from_pretrained(tmp_path).eval()
+        assert again.language_model.layers[0].mlp.up_proj.weight.dtype == torch.float32
         torch.testing.assert_close(again(ids).logits, said, atol=1e-4, rtol=1e-4)
     stock = AutoModelForCausalLM.from_pretrained(small["text"]).state_dict()
     name = "layers.1.mlp.down_proj.weight"
