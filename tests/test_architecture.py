@@ -58,6 +58,7 @@ DOORS = {
     "tokenizers": ("data/",),
     "yaml": ("recipe/", "evaluate/literature.py"),
     "peft": ("models/retrofit/lora.py",),
+    "bitsandbytes": ("models/quantize.py",),
     "packaging": ("models/",),
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),

@@ -12,6 +12,7 @@ from gazekit.cli.commands import (
     demo,
     doctor,
     evaluate,
+    export,
     generate,
     inspect,
     show,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "cost": cost,
     "bench": bench,
+    "export": export,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""
