@@ -1,9 +1,18 @@
 """Look: one softmax over all visible entries, by backends that all mean the same."""
 
 from gazekit.attend.choose import choose, refusals
+from gazekit.attend.flex import FlexBackend
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
 
-__all__ = ["GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "choose", "refusals"]
+__all__ = [
+    "FlexBackend",
+    "GatherBackend",
+    "MaskedBackend",
+    "NativeBackend",
+    "ReferenceBackend",
+    "choose",
+    "refusals",
+]

@@ -45,6 +45,7 @@ def test_refusals_name_every_backend():
         "masked": None,
         "gather": None,
         "native": UNBUILT,
+        "flex": None,
     }
     refused = refusals(prefill.entries, prefill.plan)
     assert [name for name, reason in refused.items() if reason] == ["gather", "native"]
