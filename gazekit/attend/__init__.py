@@ -6,6 +6,7 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 
 __all__ = [
     "FlexBackend",
@@ -13,6 +14,7 @@ __all__ = [
     "MaskedBackend",
     "NativeBackend",
     "ReferenceBackend",
+    "TritonBackend",
     "choose",
     "refusals",
 ]

@@ -9,6 +9,7 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 from gazekit.contracts import Backend, Entries, Plan
 
 _BACKENDS: dict[str, Backend] = {
@@ -17,12 +18,13 @@ _BACKENDS: dict[str, Backend] = {
     "gather": GatherBackend(),
     "native": NativeBackend(),
     "flex": FlexBackend(),
+    "triton": TritonBackend(),
 }
-_PREFERENCE = ("native", "gather", "flex", "masked")
+_PREFERENCE = ("triton", "native", "gather", "flex", "masked")
 
 
 def choose(name: str, entries: Entries, plan: Plan) -> Backend:
-    """The backend of that name, or for "auto" the first that can of native, gather, flex (on CUDA) and masked.
+    """The backend of that name, or for "auto" the first that can of triton, native, gather, flex (on CUDA), masked.
 
     Raises:
         ValueError: The name is unknown, or the backend of that name refuses the plan.

@@ -10,9 +10,11 @@ import torch
 import torch._inductor.config
 from torch._dynamo.utils import counters
 
-from gazekit.attend import FlexBackend, ReferenceBackend
+from gazekit.attend import FlexBackend, ReferenceBackend, choose
 from gazekit.contracts import Kind
+from gazekit.testing.cases import map_tensors
 from tests.attend.cases import Case, scene
+from tests.attend.parity import run
 
 LONG = "t3 v12x12 c2 t60"
 """Text that routes lies in a second block of queries: all it may see of the first is a block that is full but for the
@@ -34,6 +36,22 @@ CASES = {
         kv_heads=1,
     ),
 }
+
+
+def on_a_gpu(names: list[str]) -> None:
+    """Values and all three gradients, by the kernels that a GPU runs."""
+    for name in names:
+        for dtype, tolerance in (
+            (torch.float32, 1e-2),
+            (torch.bfloat16, 2e-2),
+        ):  # TF32 products may stand in for fp32
+            made = map_tensors(scene(CASES[name]).to(dtype), lambda tensor: tensor.cuda())
+            assert FlexBackend().refuses(made.entries, made.plan) is None
+            assert isinstance(choose("auto", made.entries, made.plan), FlexBackend)
+            found, expected = run(FlexBackend(), made), run(ReferenceBackend(), made)
+            for one, other in zip(found, expected, strict=True):
+                error = (one.float() - other.float()).norm() / other.float().norm()
+                assert error < tolerance, (name, dtype, error)
 
 
 def main(names: list[str]) -> None:
@@ -59,4 +77,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main([name for name in sys.argv[1:] if name in CASES])
+    (on_a_gpu if "cuda" in sys.argv else main)([name for name in sys.argv[1:] if name in CASES])

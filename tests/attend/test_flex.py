@@ -157,5 +157,10 @@ def test_compiled_it_equals_the_reference_everywhere():
     assert int(compiled(*COMPILED, "value")) == len(COMPILED)
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_it_equals_the_reference_in_values_and_gradients():
+    compiled("cuda", *COMPILED)
+
+
 def test_it_is_a_backend():
     assert isinstance(FlexBackend(), Backend)
