@@ -6,8 +6,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gazekit.data.batches import EncodeConversations, PackedBatches
 from gazekit.data.conversation import Conversation, Message, Slot
 from gazekit.data.digits import DigitsTokenizer, ManyQuestions, MosaicSpec, SingleQuestion
+from gazekit.data.packing import balance, join, pack
 from gazekit.data.windows import DigitsWindows
 
 if TYPE_CHECKING:
@@ -18,11 +20,16 @@ __all__ = [
     "DigitsData",
     "DigitsTokenizer",
     "DigitsWindows",
+    "EncodeConversations",
     "ManyQuestions",
     "Message",
     "MosaicSpec",
+    "PackedBatches",
     "SingleQuestion",
     "Slot",
+    "balance",
+    "join",
+    "pack",
 ]
 
 
