@@ -54,7 +54,8 @@ class Reached:
             handle.remove()
 
     def _watch(self, number: int, parameter: nn.Parameter) -> RemovableHandle:
-        def note(_: Tensor) -> None:
-            self._flags[number] = True
+        def note(gradient: Tensor | None) -> None:
+            # Called where the backward only comes past, too.
+            self._flags[number] |= gradient is not None
 
-        return parameter.register_post_accumulate_grad_hook(note)
+        return parameter.register_hook(note)

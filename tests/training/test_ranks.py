@@ -23,10 +23,13 @@ def two(tmp_path_factory):
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_ranks_equal_one(strategy, alone, two):
-    """Packed, accumulated, checkpointed; in steps where a rank has no image, or nobody has."""
+    """Packed, accumulated, checkpointed; in steps where a rank has no image, or nobody has.
+
+    In double precision, but for the loss itself: transformers computes it in fp32.
+    """
     model, steps = alone
     for rank in two[strategy]:
-        assert [step["loss"] for step in rank["steps"]] == pytest.approx([s["loss"] for s in steps], abs=1e-9)
+        assert [step["loss"] for step in rank["steps"]] == pytest.approx([s["loss"] for s in steps], abs=1e-6)
         for mine, other in zip(rank["steps"], steps, strict=True):
             assert mine["gradients"].keys() == other["gradients"].keys()
             for name, gradient in mine["gradients"].items():
@@ -42,8 +45,6 @@ def test_the_steps_are_what_they_say(alone, two):
     assert [("tower" in parts, "context" in parts) for parts in encoders] == [
         ("1" in images, "1" in images) for images in IMAGES
     ]
-    _, before, *_ = alone[1]
-    model = alone[0]
-    image = model.config.image_token_id
+    image = alone[0].config.image_token_id
     has = [any(bool((ids == image).any()) for ids in rank["steps"][1]["ids"]) for rank in two["ddp"]]
     assert sorted(has) == [False, True]
