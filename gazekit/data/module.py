@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from gazekit.data.batches import ConversationProcessor, EncodeConversations, PackedBatches
@@ -37,7 +37,7 @@ class DigitsData(LightningDataModule):
         mosaic: How mosaics look.
         questions: Which questions training asks.
         batch_size: Conversations of a batch.
-        num_steps: Training batches, all in one epoch.
+        num_steps: Training batches, over all devices, all in one epoch.
         seed: Seed of the training samples.
         start: Index of the first training sample, so that a second stage goes on where the first has stopped.
         validation_size: Validation conversations; 0 = no validation.
@@ -128,17 +128,29 @@ class DigitsData(LightningDataModule):
                     batch_size=self.batch_size,
                     collate_fn=EncodeConversations(self.processor),
                     num_workers=self.num_workers,
+                    sampler=self._share(dataset),
                 )
             else:
                 batches = PackedBatches(
                     dataset, self.processor, packing=self.packing, parts=self.batches_per_step,
                     step_size=self.batch_size * self.batches_per_step,
                 )  # fmt: skip
-                self._loader = StatefulDataLoader(batches, batch_size=None, num_workers=self.num_workers)
+                self._loader = StatefulDataLoader(
+                    batches, batch_size=None, num_workers=self.num_workers, sampler=self._share(batches)
+                )
         if self._place is not None:
             self._loader.load_state_dict(self._place)
             self._place = None
         return self._loader
+
+    def _share(self, dataset: Any) -> DistributedSampler | None:
+        """What is this process's of several, in order, so that a step of them all is one stretch of the data."""
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1:
+            return None
+        return DistributedSampler(
+            dataset, num_replicas=trainer.world_size, rank=trainer.global_rank, shuffle=False
+        )
 
     def val_dataloader(self) -> DataLoader:
         """Single questions about mosaics of validation scans."""

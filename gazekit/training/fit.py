@@ -15,6 +15,7 @@ from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
 from gazekit.training.checkpoints import Checkpoints, SameStart, commit, latest, read_record
+from gazekit.training.failure import explained
 from gazekit.training.features import cached_features
 from gazekit.training.history import loggers
 from gazekit.training.machine import Machine
@@ -138,10 +139,11 @@ def fit_module(
             num_sanity_val_steps=0,
             limit_val_batches=0,
         )
-        if isinstance(data, LightningDataModule):
-            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-        else:
-            trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        with explained(trainer, machine.timeout):
+            if isinstance(data, LightningDataModule):
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            else:
+                trainer.fit(module, data, ckpt_path=start, weights_only=True)
     result = StageResult(stage.name, folder, trainer.global_step, checkpoints.seconds, float(module.loss))
     if trainer.is_global_zero:
         _finish(model, folder, described, result)

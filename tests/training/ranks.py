@@ -1,12 +1,13 @@
 """Trains a tiny Cambrian on packed conversations, some without an image, as one process or as one of several.
 
-``python -m tests.training.ranks FOLDER CASE ...`` where a case is `ddp`, `fsdp2` and the like; `watched` is what the
-tests call in their own process.
+``python -m tests.training.ranks FOLDER CASE ...`` where a case is a strategy, or `ddp:3:1` = killed in the optimizer
+step after step 3, rank 1 alone (`all` = every rank). `watched` is what the tests call in their own process.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,6 +96,17 @@ class Watch(Callback):
         self.ids = []
 
 
+class Kill(Callback):
+    """SIGKILL in the middle of a step: nothing is flushed, nobody is told."""
+
+    def __init__(self, step: int, who: str) -> None:
+        self.step, self.who = step, who
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step == self.step and self.who in ("all", str(trainer.global_rank)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def watched(folder: Path, strategy: str = "auto", ranks: int = 1, *callbacks: Callback, double: bool = True, **changes):
     """Trains; returns the model and what its steps were."""
     cambrian, watch = make(), Watch()
@@ -142,8 +154,10 @@ def main(folder: Path, *cases: str) -> None:
     torch.set_num_threads(1)
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     for case in cases:
-        model, steps = watched(folder / case, case, ranks)
-        torch.save({"steps": steps, "weights": model.state_dict()}, folder / f"{case}-{rank}.pt")
+        strategy, *kill = case.split(":")
+        kills = [Kill(int(kill[0]), kill[1])] if kill else []
+        model, steps = watched(folder / strategy, strategy, ranks, *kills)
+        torch.save({"steps": steps, "weights": model.state_dict()}, folder / f"{strategy}-{rank}.pt")
 
 
 if __name__ == "__main__":
