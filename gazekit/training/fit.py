@@ -83,8 +83,10 @@ def fit_stage(
         ValueError: The folder holds another stage or seed, or a field is out of its range.
     """
     folder = Path(folder)
-    compiled = machine is not None and machine.compile
-    module = CambrianModule(model, stage, seed=seed, verbose=progress, compiled=compiled)
+    spread = machine or Machine()
+    module = CambrianModule(
+        model, stage, seed=seed, verbose=progress, compiled=spread.compile, peak_tflops=spread.peak_tflops
+    )
     return fit_module(
         module, model, data, stage, folder,
         seed=seed, device=device, machine=machine, keep=keep, progress=progress, log_every=log_every,

@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 
 from gazekit.training.activations import checkpoint_activations
 from gazekit.training.anchor import Reached, anchored
-from gazekit.training.attended import Attended, measure
+from gazekit.training.attended import Attended, measure, placeholders
 from gazekit.training.groups import Part, freeze, parts_of, table
 from gazekit.training.openness import Openness, OpennessCallback, mean_of
 from gazekit.training.optimizers import begin_states, optimizer_of
 from gazekit.training.rng import Generators
 from gazekit.training.shard import gather, layers_of, shard
 from gazekit.training.stage import Stage
+from gazekit.training.throughput import Meter, Work, entries_of, peak_of, work_of
 
 IGNORED = -100
 _ENCODERS = ("tower", "compressor", "projector", "context")
@@ -45,6 +46,7 @@ class CambrianModule(LightningModule):
         seed: Seeds torch, NumPy and Python when training starts from its first step.
         verbose: Prints the table of learning rates when training starts.
         compiled: Compiles each of the model's layers (`torch.compile`).
+        peak_tflops: What a device can do, in 10^12 operations a second; None = what is known of it.
 
     Attributes:
         model: The model; while it is sharded, this process's share of a copy of it. After the fit it is whole again.
@@ -54,7 +56,14 @@ class CambrianModule(LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, stage: Stage, *, seed: int = 0, verbose: bool = True, compiled: bool = False
+        self,
+        model: nn.Module,
+        stage: Stage,
+        *,
+        seed: int = 0,
+        verbose: bool = True,
+        compiled: bool = False,
+        peak_tflops: float | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -67,7 +76,12 @@ class CambrianModule(LightningModule):
         self._measured_at: Openness | None = None
         self.loss = float("nan")
         self.compiled = compiled
-        self._sums: Float[Tensor, "4"] | None = None
+        self.peak_tflops = peak_tflops
+        self._meter: Meter | None = None
+        self._rates: dict[str, float] = {}
+        self._work: Work | None = None
+        self._last = (0.0, 0.0, 0.0)
+        self._sums: Float[Tensor, "6"] | None = None
         self._whole: list[nn.Module] = []
         self._reached: Reached | None = None
         freeze(self.parts)
@@ -130,6 +144,9 @@ class CambrianModule(LightningModule):
     def on_train_start(self) -> None:
         """Puts frozen parts into eval mode (Lightning expects all in training mode until here)."""
         self.train()
+        self._work = work_of(self.model, self.parts, cached=self.stage.feature_cache is not None)
+        peak = peak_of(self.device) if self.peak_tflops is None else self.peak_tflops
+        self._meter = Meter(None if peak is None else peak * self.trainer.world_size)
 
     def train(self, mode: bool = True) -> CambrianModule:
         """Training mode for trained parts; frozen ones stay in eval mode."""
@@ -156,7 +173,7 @@ class CambrianModule(LightningModule):
         if (found := attended()) is not None:
             self.attended, self._measured_at = found, self.openness
         total = loss.detach().double() * self.stage.batch_size
-        sums = torch.stack([total, _count(batch["labels"]), _samples(batch), _units(batch)])
+        sums = torch.stack([total, _count(batch["labels"]), _samples(batch), *self._spent(batch)])
         self._sums = sums if self._sums is None else self._sums + sums
         return loss if self._reached is None else anchored(loss, self._trained)
 
@@ -175,7 +192,7 @@ class CambrianModule(LightningModule):
         assert self._sums is not None
         reached = [] if self._reached is None else self._reached.take()
         told = torch.cat([self._sums, self._sums.new_tensor(reached)])
-        total, tokens, samples, units, *by = self.trainer.strategy.reduce(told, reduce_op="sum").tolist()
+        total, tokens, samples, units, real, operations, *by = self.trainer.strategy.reduce(told, reduce_op="sum").tolist()
         self._sums = None
         if samples != self.stage.batch_size:
             raise ValueError(
@@ -194,6 +211,7 @@ class CambrianModule(LightningModule):
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         torch._foreach_mul_(grads, self.stage.batch_size * averaged / tokens)
         self.loss = total / tokens
+        self._last = real, samples, operations
 
     def _drop_unreached(self, units: float, by: list[float]) -> None:
         """What no process has reached is left alone, as in a single process: zero gradients would move it still."""
@@ -227,12 +245,14 @@ class CambrianModule(LightningModule):
         """Logs the step and ends the stage after its last."""
         if self._sums is not None:
             return
+        assert self._meter is not None
+        self._rates = self._meter.step(*self._last)
         self.log_dict(self.figures(), prog_bar=False, rank_zero_only=True)
         if self.global_step >= self.stage.steps:
             self.trainer.should_stop = True
 
     def figures(self) -> dict[str, float]:
-        """What the latest step is described by: loss, openness, K, attended share, learning rates."""
+        """What the latest step is described by: loss, openness, K, attended share, throughput, learning rates."""
         figures = {"loss": self.loss}
         if self.openness is not None:
             figures["openness"] = mean_of(self.openness)
@@ -240,7 +260,7 @@ class CambrianModule(LightningModule):
             figures["k"] = self.attended.regions
             figures["attended_share"] = self.attended.share
         factor = self.stage.factor(max(0, self.global_step - 1))
-        return figures | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
+        return figures | self._rates | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
 
     @property
     def _trained(self) -> list[nn.Parameter]:
@@ -251,6 +271,20 @@ class CambrianModule(LightningModule):
         """At logged steps, and where the routing has come to rest, so that no older K is shown from then on."""
         logged = self.global_step == 0 or (self.global_step + 1) % self.trainer.log_every_n_steps == 0
         return logged or (self.openness in (0.0, 1.0) and self.openness != self._measured_at)
+
+    def _spent(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """Units, real tokens, and floating-point operations of a batch."""
+        ids = batch["input_ids"]
+        valid = batch.get("attention_mask", torch.ones_like(ids)).bool()
+        units, tokens = _units(batch), valid.sum().double()
+        if self._work is None:
+            return [units, tokens, torch.zeros_like(tokens)]
+        known = ids.new_tensor(placeholders(self.model.config))
+        documents = batch.get("document_ids", torch.zeros_like(ids))
+        share = 1.0 if self.attended is None else min(1.0, self.attended.share)
+        entries = entries_of(torch.isin(ids, known), valid, documents, share)
+        work = self._work
+        return [units, tokens, work.token * tokens + work.entry * entries + work.unit * units]
 
     def _sum(self, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Sum of the loss over the batch's supervised tokens, divided by the stage's batch size."""
