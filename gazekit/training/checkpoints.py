@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 
 from gazekit.training.openness import lowest_of
-from gazekit.training.shares import REST, broken_seal, seal
+from gazekit.training.shares import REST, broken_seal, checked_shares, seal
 
 RECORD = "gazekit"
 
@@ -97,8 +97,11 @@ class Checkpoints(Checkpoint):
             shutil.rmtree(unfinished)
         trainer.strategy.barrier("before a checkpoint")
         trainer.save_checkpoint(unfinished)
+        sums = checked_shares(unfinished) if unfinished.is_dir() else {}
         if not trainer.is_global_zero:
             return
+        if unfinished.is_dir():
+            seal(unfinished, sums)
         commit(unfinished, path)
         for logger in trainer.loggers:
             if figures:
@@ -141,7 +144,6 @@ class SameStart(Callback):
 def commit(unfinished: Path, path: Path) -> None:
     """Gives a file or folder that is complete its name, so that a reader finds it whole or not at all."""
     if unfinished.is_dir():
-        seal(unfinished)
         if path.exists():  # damaged, and made again
             shutil.rmtree(path)
     else:
@@ -194,7 +196,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
 
 
 def _damage(path: Path) -> str | None:
-    """Why a file or folder is no whole checkpoint (checksums are compared, of shares sizes); None = it is whole."""
+    """Why a file or folder is no whole checkpoint (checksums are compared); None = it is whole."""
     if path.is_dir():
         return broken_seal(path)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,8 +45,10 @@ def shard(model: nn.Module, mesh: DeviceMesh, precision: Precision) -> nn.Module
     for name, buffer in list(shared.named_buffers()):
         home, _, last = name.rpartition(".")
         shared.get_submodule(home)._buffers[last] = buffer.clone()
+    # Layers get what those before them computed; casting would also take apart, and copy, what gaze hands on to them.
+    inside = replace(policies[precision], cast_forward_inputs=False)
     for layer in layers_of(shared):
-        fully_shard(layer, mesh=mesh, mp_policy=policies[precision])
+        fully_shard(layer, mesh=mesh, mp_policy=inside)
     fully_shard(shared, mesh=mesh, mp_policy=policies[precision])
     for module in shared.modules():
         if HOLDER in module._modules:
