@@ -20,7 +20,8 @@ from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "HOLDER", "NAME", "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer",
+    "HOLDER", "NAME", "SHAPES",
+    "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer",
     "GazeTrace", "Glance", "KVBytes", "LayerMemory", "SequenceCache", "begin_pass", "compositions", "cost", "evicting",
     "holders", "install", "prepare_cache", "prompt_layout", "rebind", "register", "remember", "remembered", "shape_of",
     "uninstall", "watch",

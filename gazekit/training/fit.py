@@ -131,11 +131,12 @@ def fit_module(
             found = read_record(start)["run"]
             check_same_run(found, described, folder)
             check_same_processes(found, described, folder)
+        shown = [Progress()] if progress else []
         trainer = Trainer(
             **{**stage.trainer_arguments(), **arguments},
             logger=loggers(folder, log_every),
             log_every_n_steps=log_every,
-            callbacks=[checkpoints, SameStart(start), *([Progress()] if progress else []), *_averaging(stage), *callbacks],
+            callbacks=[checkpoints, SameStart(start), *shown, *_averaging(stage), *callbacks],
             enable_progress_bar=progress or any(isinstance(one, ProgressBar) for one in callbacks),
             enable_model_summary=False,
             num_sanity_val_steps=0,

@@ -98,7 +98,7 @@ class CambrianModule(LightningModule):
             self._whole = [self.model]
             self.model = shard(self.model, mesh["data_parallel"], self.stage.precision)
             if hasattr(self.model, "always_encodes"):
-                self.model.always_encodes = True
+                self.model.always_encodes = True  # type: ignore[assignment]
             self.parts = parts_of(self.model, self.stage)
         if self.compiled:
             for layer in layers_of(self.model):
@@ -192,7 +192,8 @@ class CambrianModule(LightningModule):
         assert self._sums is not None
         reached = [] if self._reached is None else self._reached.take()
         told = torch.cat([self._sums, self._sums.new_tensor(reached)])
-        total, tokens, samples, units, real, operations, *by = self.trainer.strategy.reduce(told, reduce_op="sum").tolist()
+        summed = self.trainer.strategy.reduce(told, reduce_op="sum")
+        total, tokens, samples, units, real, operations, *by = summed.tolist()
         self._sums = None
         if samples != self.stage.batch_size:
             raise ValueError(
@@ -260,7 +261,9 @@ class CambrianModule(LightningModule):
             figures["k"] = self.attended.regions
             figures["attended_share"] = self.attended.share
         factor = self.stage.factor(max(0, self.global_step - 1))
-        return figures | self._rates | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
+        return (
+            figures | self._rates | {f"lr_{part}": rate * factor for part, rate in self.stage.rates.items()}
+        )
 
     @property
     def _trained(self) -> list[nn.Parameter]:

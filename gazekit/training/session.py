@@ -58,9 +58,7 @@ def device_arguments(
     strategy: Any = "auto"
     timeout = timedelta(seconds=machine.timeout)
     if machine.strategy == "fsdp2":
-        strategy = ModelParallelStrategy(
-            data_parallel_size=total, tensor_parallel_size=1, timeout=timeout
-        )
+        strategy = ModelParallelStrategy(data_parallel_size=total, tensor_parallel_size=1, timeout=timeout)
         # The shares keep what is mixed by a rule of their own.
         precision = "32-true" if precision == "bf16-mixed" else precision
     elif total > 1 or machine.strategy == "ddp":

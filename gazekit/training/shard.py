@@ -49,7 +49,11 @@ def shard(model: nn.Module, mesh: DeviceMesh, precision: Precision) -> nn.Module
     inside = replace(policies[precision], cast_forward_inputs=False)
     for layer in layers_of(shared):
         fully_shard(layer, mesh=mesh, mp_policy=inside)
-    fully_shard(shared, mesh=mesh, mp_policy=policies[precision])
+    # Adapters are found again outside the layers that they lie in.
+    placed: set[nn.Parameter] = {
+        parameter for parameter in shared.parameters() if isinstance(parameter, DTensor)
+    }
+    fully_shard(shared, mesh=mesh, mp_policy=policies[precision], ignored_params=placed)
     for module in shared.modules():
         if HOLDER in module._modules:
             module.register_forward_hook(_take_part)
@@ -90,5 +94,5 @@ def nothing_of(parameters: Any) -> Tensor | float:
 
 def _take_part(attention: nn.Module, arguments: Any, out: Any) -> Any:
     """Learned parts of gaze get a gradient where nothing routes, too: processes add up the same list of gradients."""
-    added = nothing_of(attention._modules[HOLDER].parameters())  # type: ignore[union-attr]
+    added = nothing_of(attention._modules[HOLDER].parameters())
     return (out[0] + added, *out[1:]) if isinstance(out, tuple) else out + added

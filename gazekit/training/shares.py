@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.distributed import checkpoint
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 REST = "meta.pt"
 """What is in no shares, as Lightning names it."""
@@ -84,6 +84,8 @@ def read_shares(folder: Path) -> dict[str, Tensor]:
         if name.startswith(_WEIGHTS) and isinstance(entry, TensorStorageMetadata)
     }
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
-        checkpoint.load(found, storage_reader=reader, no_dist=True)
+        warnings.filterwarnings(
+            "ignore", message="torch.distributed is disabled, unavailable or uninitialized"
+        )
+        load(found, storage_reader=reader, no_dist=True)
     return {name.removeprefix(_WEIGHTS): value for name, value in found.items()}

@@ -88,7 +88,17 @@ def test_two_processes_that_the_command_starts(tmp_path):
         "training.stages.0.learning_rates.lora=0.01",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "gazekit", "train", *words, "--out", str(tmp_path / "run"), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "gazekit",
+        "train",
+        *words,
+        "--out",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert len(list(latest(tmp_path / "run/1-image/checkpoints").glob("*.distcp"))) == 2

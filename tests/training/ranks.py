@@ -107,7 +107,9 @@ class Kill(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watched(folder: Path, strategy: str = "auto", ranks: int = 1, *callbacks: Callback, double: bool = True, **changes):
+def watched(
+    folder: Path, strategy: str = "auto", ranks: int = 1, *callbacks: Callback, double: bool = True, **changes
+):
     """Trains; returns the model and what its steps were."""
     cambrian, watch = make(), Watch()
     if double:

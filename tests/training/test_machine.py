@@ -19,7 +19,10 @@ from tests.training.standin import TinyModel, stage, train
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"strategy": "deepspeed"}, "strategy must be one of auto, ddp, fsdp2, got 'deepspeed'; fsdp2 is the one"),
+        (
+            {"strategy": "deepspeed"},
+            "strategy must be one of auto, ddp, fsdp2, got 'deepspeed'; fsdp2 is the one",
+        ),
         ({"devices": 0}, "devices must be at least 1, or auto for all there are, got 0"),
         ({"devices": "all"}, "devices must be at least 1, or auto for all there are, got 'all'"),
         ({"num_nodes": 0}, "num_nodes must be at least 1, got 0"),
@@ -38,9 +41,13 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "
 def test_processes_that_a_launcher_has_started():
     assert Machine(devices="auto", num_nodes=2).total(1, TORCHRUN) == 8
     assert Machine(devices=4, num_nodes=2).total(1, TORCHRUN) == 8
-    with pytest.raises(ValueError, match=r"devices must be the number .*, 4, got 2; write training.devices=4"):
+    with pytest.raises(
+        ValueError, match=r"devices must be the number .*, 4, got 2; write training.devices=4"
+    ):
         Machine(devices=2).total(1, TORCHRUN)
-    with pytest.raises(ValueError, match=r"num_nodes must be .*, 8 in all, got 1; write training.num_nodes=2"):
+    with pytest.raises(
+        ValueError, match=r"num_nodes must be .*, 8 in all, got 1; write training.num_nodes=2"
+    ):
         Machine(devices="auto").total(1, TORCHRUN)
     slurm = {"SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NAME": "train"}
     assert Machine(devices="auto", num_nodes=4).total(1, slurm) == 32
@@ -73,9 +80,15 @@ def test_recipes_say_what_training_is_spread_over():
     ("override", "message"),
     [
         ("training.strategy=fsdp3", "fsdp2"),
-        ("training.devices=3", "devices times num_nodes must divide the batch of every stage, got 3 x 1 for 'align'"),
+        (
+            "training.devices=3",
+            "devices times num_nodes must divide the batch of every stage, got 3 x 1 for 'align'",
+        ),
         ("training.num_nodes=0", "num_nodes must be at least 1, got 0"),
-        ("training.strategy=fsdp2", "strategy must be ddp for 'tune', whose optimizer muon needs whole matrices"),
+        (
+            "training.strategy=fsdp2",
+            "strategy must be ddp for 'tune', whose optimizer muon needs whole matrices",
+        ),
         ("training.timeout=0", "timeout must be above 0 seconds"),
         ("training.precision=fp8", "bf16-mixed"),
         ("training.device=2", "devices"),
@@ -88,7 +101,11 @@ def test_check_finds_what_cannot_be_spread(override, message):
 
 def test_sharded_needs_adamw_and_no_average():
     for change, named in (("ema=0.9", "moving average"), ("precision=16-mixed", "precision is 16-mixed")):
-        overrides = ["training.strategy=fsdp2", "training.stages.1.optimizer=adamw", f"training.stages.1.{change}"]
+        overrides = [
+            "training.strategy=fsdp2",
+            "training.stages.1.optimizer=adamw",
+            f"training.stages.1.{change}",
+        ]
         assert any(named in str(fault) for fault in check("tiny", overrides))
 
 
@@ -105,19 +122,25 @@ def test_other_processes_are_refused(tmp_path):
     was, now = {"processes": 2, "sharded": True}, {"processes": 1, "sharded": False}
     check_same_processes(was, was, tmp_path)
     check_same_processes({}, now, tmp_path)
-    with pytest.raises(ValueError, match=r"a run in 2 processes, sharded, and this one is in one process: it would "
-                       r"not go on with the same batches; start it with training.strategy=fsdp2 and 2 devices"):  # fmt: skip
+    wanted = (
+        "a run in 2 processes, sharded, and this one is in one process: it would not go on with the same batches; "
+        "start it with training.strategy=fsdp2 and 2 devices over all nodes"
+    )
+    with pytest.raises(ValueError, match=wanted):
         check_same_processes(was, now, tmp_path)
 
 
 def test_what_another_process_has_done_is_explained():
     two = Mock(spec=Trainer, world_size=2, global_rank=1, global_step=7)
-    for error in (RuntimeError("[../gloo/pair.cc] Connection closed by peer"), torch.distributed.DistNetworkError("x")):
+    for error in (
+        RuntimeError("[../gloo/pair.cc] Connection closed by peer"),
+        torch.distributed.DistNetworkError("x"),
+    ):
         assert of_another(error)
         wanted = r"process 1 of 2 stopped in step 7.*within 5 seconds"
         with pytest.raises(RuntimeError, match=wanted), explained(two, 5):
             raise error
-    with pytest.raises(RuntimeError, match="^shapes differ$"), explained(two, 5):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), explained(two, 5):
         raise RuntimeError("shapes differ")
 
 

@@ -31,7 +31,9 @@ def test_entries_are_those_that_queries_attend():
     document = (torch.arange(12) // 5).expand(3, -1).masked_fill(~valid, -1)
     visual &= valid
     for share in (1.0, 0.25):
-        assert float(entries_of(visual, valid, document, share)) == pytest.approx(brute(visual, valid, document, share))
+        assert float(entries_of(visual, valid, document, share)) == pytest.approx(
+            brute(visual, valid, document, share)
+        )
 
 
 def work(**rates):
