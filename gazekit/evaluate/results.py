@@ -81,7 +81,9 @@ class Result:
             ValueError: It is no result, or one of another format.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"there is no result {path}; write one with gazekit evaluate MODEL --out DIR")
+            raise FileNotFoundError(
+                f"there is no result {path}; write one with gazekit evaluate MODEL --out DIR"
+            )
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
