@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gazekit.cli.commands import bench, check, cost, demo, doctor, evaluate, generate, inspect, show, train
+from gazekit.cli.commands import (
+    bench,
+    check,
+    cost,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    inspect,
+    show,
+    train,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
@@ -16,6 +28,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "cost": cost,
     "bench": bench,
+    "data": data,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""

@@ -34,9 +34,9 @@ class Stratum:
 class DurationStrata:
     """Keeps of each length of video a share.
 
-    Whether a row is kept follows from the seed, its id and its paths: adding rows or sorting a file anew changes nothing
-    for the others. A share is that of a lot for each row, so of n rows about n * share are kept, give or take the
-    square root of n * share * (1 - share).
+    Whether a row is kept follows from the seed, its id and its paths: adding rows or sorting a file anew changes
+    nothing for the others. Each row is drawn for itself, so of n rows about n * share are kept, give or take the square
+    root of n * share * (1 - share).
 
     Attributes:
         strata: From the shortest videos to the longest.

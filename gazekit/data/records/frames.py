@@ -6,8 +6,9 @@ import bisect
 import os
 import re
 from collections.abc import Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from gazekit.data.conversation import Frames
 from gazekit.data.records.fault import RowFault
@@ -24,7 +25,7 @@ _CLOSE = 1e-6  # seconds; times are sums of floats
 class VideoReader(Protocol):
     """Reads the frames of a video file that are shown."""
 
-    def read(self, file: BinaryIO, video: VideoFile, limits: Limits) -> Frames:
+    def read(self, file: BufferedIOBase, video: VideoFile, limits: Limits) -> Frames:
         """The frames of what `video` names, `limits.fps` a second, at most `limits.frames`.
 
         It is handed an open file, and no path, so that no file can lead it to another one.

@@ -8,7 +8,7 @@ from typing import Any
 
 from gazekit.data.records.fault import RowFault
 
-_WEBDATASET = {name: "image" for name in ("jpg", "jpeg", "png", "webp")}
+_WEBDATASET = dict.fromkeys(("jpg", "jpeg", "png", "webp"), "image")
 _INNER = "json"
 
 

@@ -96,6 +96,8 @@ def _build(path: Path, out: BinaryIO, progress: Callable[[int, int], object] | N
         for starts in found:
             out.write(starts.astype("<u8").tobytes())
             marks += len(starts)
+            if file.tell() > before.st_size:  # it grows, perhaps for ever
+                break
             if progress is not None:
                 progress(file.tell(), before.st_size)
         after = os.fstat(file.fileno())

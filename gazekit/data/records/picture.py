@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -58,7 +57,7 @@ def read_picture(
         return _decode(file, image.path, pixels, header_only)
 
 
-def _decode(file: BinaryIO, name: str, pixels: int, header_only: bool) -> Image.Image:
+def _decode(file: io.BufferedIOBase, name: str, pixels: int, header_only: bool) -> Image.Image:
     try:
         with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size

@@ -8,8 +8,8 @@ import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from gazekit.data.records.fault import FaultKind, RowFault
 
@@ -61,7 +61,7 @@ class DataRoot:
             raise RowFault("missing", f"{name} does not exist in {self.folder}{_other_case(Path(real))}")
         return Path(real)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Opens a regular file for reading.
 
         Raises:

@@ -85,30 +85,25 @@ def array_starts(file: BinaryIO, start: int, name: str) -> Iterator[Int[np.ndarr
         ValueError: Something follows the array.
     """
     file.seek(start)
-    base, nest, first = start, _Nest(), None
+    base, nest = start, _Nest()
+    opened, filled = None, False  # where the first item may begin; whether there is one
     while block := file.read(_BLOCK):
         data = np.frombuffer(block, np.uint8)
         places, depths = _brackets(data, nest)
         closed = np.flatnonzero(depths == 0)
-        end = int(places[closed[0]]) if len(closed) else None
-        if end is not None:
-            inside = places < end
-            places, depths = places[inside], depths[inside]
+        end = int(places[closed[0]]) if len(closed) else len(data)
         marks = data[places]
-        parts = places[(depths == 1) & ((marks == ord(",")) | (marks == ord("[")))]
-        if first is None and len(parts):
-            first = base + int(parts[0]) + 1
-        if end is None:
-            yield base + parts + 1
-        else:
+        parted = (depths == 1) & ((marks == ord(",")) | (marks == ord("["))) & (places < end)
+        starts = base + places[parted] + 1
+        if opened is None and len(starts):
+            opened, starts = int(starts[0]), starts[1:]
+        if opened is not None and not filled and (data[max(0, opened - base) : end] > _SPACE).any():
+            filled, starts = True, np.append(opened, starts)
+        yield starts
+        if len(closed):
             file.seek(base + end + 1)
             _check_rest(file, name)
-            blank = (
-                len(parts) == 1
-                and base + int(parts[0]) + 1 == first
-                and not block[parts[0] + 1 : end].strip()
-            )
-            yield np.array([base + end]) if blank else np.append(base + parts + 1, base + end)
+            yield np.array([base + end])
             return
         base += len(data)
     yield np.array([base])
