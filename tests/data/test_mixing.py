@@ -18,21 +18,22 @@ from gazekit.data import (
     OnlyKeys,
     Stratum,
 )  # fmt: skip
-from gazekit.data.mixing import InOrder, Mixture, Row
+from gazekit.data.mixing import InOrder, Mixture, Row, mixture, shuffle
 from gazekit.data.mixing.filters import digest_of
-from gazekit.data.mixing.mixture import BLOCK
 from gazekit.data.mixing.shuffle import scramble, shuffled
 from gazekit.data.records import DataRoot
 from gazekit.recipe import load
 from tests.data.dirty import turns, write_image, write_rows
 
 
-@given(st.integers(1, 300) | st.integers(4090, 6000), st.integers(0, 2**64 - 1))
-def test_a_shuffled_order_holds_everything_once(size, key):
-    assert sorted(shuffled(place, size, key) for place in range(size)) == list(range(size))
+@given(st.integers(1, 150), st.integers(0, 2**64 - 1), st.sampled_from([0, 1 << 12]))
+def test_a_shuffled_order_holds_everything_once(size, key, small):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shuffle, "_SMALL", small)  # 0: even small ones by the network
+        assert sorted(shuffled(place, size, key) for place in range(size)) == list(range(size))
 
 
-@pytest.mark.parametrize("size", [50, 5000])
+@pytest.mark.parametrize("size", [50, 4500])
 def test_a_shuffled_order_looks_random(size):
     """Neighbours are apart, places are unrelated to what stands there, and keys give unrelated orders."""
     one, other = (np.array([shuffled(place, size, key) for place in range(size)]) for key in (1, 2))
@@ -50,8 +51,8 @@ def test_scrambled_numbers_depend_on_every_one_of_theirs():
 
 
 def test_a_mixture_goes_through_every_source_before_it_comes_again():
-    mixture = Mixture([7, 50], [1.0, 3.0], seed=3)
-    places = [mixture.at(number) for number in range(400)]
+    mixed = Mixture([7, 50], [1.0, 3.0], seed=3)
+    places = [mixed.at(number) for number in range(400)]
     for source, size in ((0, 7), (1, 50)):
         rows = [place.row for place in places if place.source == source]
         for epoch in range(len(rows) // size):
@@ -61,19 +62,21 @@ def test_a_mixture_goes_through_every_source_before_it_comes_again():
 
 
 @pytest.mark.parametrize("weights", [[1.0, 3.0], [5, 0, 5, 1e-9], [1.0] * 7, [2.0, 1.0, 1 / 3]])
-def test_shares_are_those_of_the_weights(weights):
-    mixture = Mixture([10] * len(weights), weights, seed=0)
-    for block in (0, 3):
-        counts = Counter(mixture.at(block * BLOCK + number).source for number in range(BLOCK))
+def test_shares_are_those_of_the_weights(weights, monkeypatch):
+    block = 512
+    monkeypatch.setattr(mixture, "BLOCK", block)
+    mixed = Mixture([10] * len(weights), weights, seed=0)
+    for first in (0, 3 * block):
+        counts = Counter(mixed.at(first + number).source for number in range(block))
         for source, weight in enumerate(weights):
-            share = counts[source] / BLOCK
-            assert abs(share - weight / sum(weights)) <= 1 / BLOCK + 1e-12
+            share = counts[source] / block
+            assert abs(share - weight / sum(weights)) <= 1 / block + 1e-12
             assert (share > 0) == (weight > 0)
 
 
 def test_a_mixture_follows_from_its_seed_and_place_alone():
     first, again, other = (Mixture([100, 30], [2.0, 1.0], seed) for seed in (1, 1, 2))
-    far = 10 * BLOCK + 17
+    far = 10 * mixture.BLOCK + 17
     assert again.at(far) == first.at(far)
     assert [first.at(n) for n in range(50)] == [pickle.loads(pickle.dumps(again)).at(n) for n in range(50)]
     assert [first.at(n) for n in range(50)] != [other.at(n) for n in range(50)]
@@ -106,12 +109,8 @@ def row(root=None, **values):
 
 def test_sources_and_paths_can_be_denied():
     deny = DenySources(names=["tgif", "htstep_*"])
-    assert [deny.keep(row(data_source=name)) for name in ("tgif", "htstep_7", "Tgif", "coco")] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    kept = [name for name in ("tgif", "htstep_7", "Tgif", "coco") if deny.keep(row(data_source=name))]
+    assert kept == ["Tgif", "coco"]
     assert deny.keep(row())
     deny = DenyPaths(names=["*.wav", "EpicKitchens/*"])
     assert not deny.keep(row(video="a/b.wav"))
@@ -227,7 +226,7 @@ def test_the_recipe_of_a_fifth_of_cambrian_s_keeps_what_its_author_kept(tmp_path
     """Rows in the proportions of the published set: sources that are denied, short clips, rows with other keys."""
     draw = np.random.default_rng(0)
     counts, rows = Counter(), []
-    for number in range(3000):
+    for number in range(600):
         sort = draw.choice(
             ["denied", "tiny", "audio", "keys", "short", "long"], p=[0.1, 0.07, 0.02, 0.06, 0.65, 0.1]
         )
