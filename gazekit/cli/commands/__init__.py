@@ -7,6 +7,7 @@ from types import ModuleType
 from gazekit.cli.commands import (
     bench,
     check,
+    compare,
     cost,
     data,
     demo,
@@ -23,6 +24,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "generate": generate,
     "evaluate": evaluate,
+    "compare": compare,
     "check": check,
     "show": show,
     "inspect": inspect,
