@@ -27,8 +27,8 @@ class ReadingResult:
     Attributes:
         form: "pillow": opens and decodes each file, and nothing else. "gazekit": place in a mixture, row, record,
             checked path, decoded image. "encoded": the same, and tensors of it by a processor.
-        samples_per_second: Of one core, the median over rounds.
-        ratio: To "pillow" in the same rounds, the median.
+        samples_per_second: Of one core's time, from each image's median over the rounds; files are in memory.
+        ratio: To "pillow" in the same rounds.
     """
 
     form: str
@@ -93,29 +93,22 @@ def bench_reading(
     forms: dict[str, Callable[[int], object]] = {"pillow": bare, "gazekit": read}
     if encode is not None:
         forms["encoded"] = encoded
-    times: dict[str, list[float]] = {name: [] for name in forms}
+    times: dict[str, list[list[float]]] = {name: [[] for _ in range(count)] for name in forms}
     for round_ in range(repeats + 1):
-        taken = dict.fromkeys(forms, 0.0)
         for place in range(count):
             # in turns, so that what disturbs one disturbs all; none is always the first to touch a file
             names = list(forms)
             shift = (place + round_) % len(names)
             for name in names[shift:] + names[:shift]:
-                begin = time.perf_counter()
+                begin = time.thread_time()  # what other processes take of the core does not count
                 forms[name](place)
-                taken[name] += time.perf_counter() - begin
+                times[name][place].append(time.thread_time() - begin)
         if round_ == 0:
+            for kept in times.values():
+                kept[:] = [[] for _ in range(count)]
             continue
-        for name, seconds in taken.items():
-            times[name].append(seconds)
-        yield [
-            ReadingResult(
-                name,
-                count / median(times[name]),
-                median(one / other for one, other in zip(times["pillow"], times[name], strict=True)),
-            )
-            for name in forms
-        ]
+        seconds = {name: sum(map(median, kept)) for name, kept in times.items()}
+        yield [ReadingResult(name, count / took, seconds["pillow"] / took) for name, took in seconds.items()]
 
 
 def bench_index(path: Path, *, rows: int, reads: int = 5000) -> IndexResult:

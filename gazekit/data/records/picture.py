@@ -67,6 +67,9 @@ def _decode(file: io.BytesIO | io.BufferedReader, name: str, pixels: int, header
                 )
             if header_only:
                 return picture
+            if picture.mode == "RGB":
+                picture.load()
+                return picture  # `convert` would copy it
             if picture.mode == "P" and "transparency" in picture.info:
                 picture.load()
                 return picture.convert("RGBA").convert("RGB")  # straight to RGB Pillow warns

@@ -41,24 +41,29 @@ class DataRoot:
         """
         if "\0" in name or _SCHEME.match(name) or os.path.isabs(name) or name.startswith("\\"):
             raise RowFault("outside", f"{name!r} must be a path relative to the root {self.folder}")
-        if ".." in name.replace("\\", "/").split("/"):
+        parts = name.replace("\\", "/").split("/") if "\\" in name else name.split("/")
+        if ".." in parts:
             raise RowFault("outside", f"{name} leads out by '..'; name what lies in the root {self.folder}")
+        path = self._real
         try:
-            real = os.path.realpath(os.path.join(self._real, name))
+            for part in name.split("/"):  # the root is resolved: only what is below it can be a link
+                path = f"{path}/{part}"
+                if stat.S_ISLNK(os.lstat(path).st_mode):
+                    return self._follow(name)
         except OSError as error:
-            raise RowFault(
-                "missing", f"{name} cannot be found in {self.folder} ({error.strerror})"
-            ) from error
+            where = f"does not exist in {self.folder}{_other_case(Path(path))}"
+            raise RowFault("missing", f"{name} {where}") from error
+        return Path(path)
+
+    def _follow(self, name: str) -> Path:
+        """Where a path with links in it leads."""
+        real = os.path.realpath(f"{self._real}/{name}")
         if real != self._real and not real.startswith(self._real.rstrip(os.sep) + os.sep):
             raise RowFault(
                 "outside", f"{name} is a link that leads out of the root {self.folder}; copy what it shows"
             )
-        try:
-            present = os.path.exists(real)
-        except (OSError, ValueError):
-            present = False
-        if not present:
-            raise RowFault("missing", f"{name} does not exist in {self.folder}{_other_case(Path(real))}")
+        if not os.path.exists(real):
+            raise RowFault("missing", f"{name} is a link to what does not exist in {self.folder}")
         return Path(real)
 
     def open(self, name: str) -> BufferedReader:

@@ -144,7 +144,8 @@ def _frame(row: Mapping[str, Any], name: str) -> int | None:
 
 def _place(messages: Sequence[Message], counts: Mapping[Slot, int]) -> list[Message]:
     """The messages with a slot for everything that is shown."""
-    marks = {slot: sum(part is slot for m in messages for part in m.content) for slot in Slot}
+    said = [part for message in messages for part in message.content]
+    marks = {slot: said.count(slot) for slot in _MARK}
     if counts[Slot.VIDEO] and not counts[Slot.IMAGE] and not marks[Slot.VIDEO]:
         messages = [replace(m, content=tuple(_as_video(part) for part in m.content)) for m in messages]
         marks = {Slot.IMAGE: 0, Slot.VIDEO: marks[Slot.IMAGE]}

@@ -85,7 +85,7 @@ def _split(text: str) -> list[str | Slot]:
         text.encode()
     except UnicodeEncodeError as error:
         raise RowFault("type", f"a text must be Unicode, got half a surrogate pair ({error})") from error
-    return [_MARKS.get(part, part) for part in _SPLIT.split(text)]
+    return [_MARKS.get(part, part) for part in _SPLIT.split(text)] if "<" in text else [text]
 
 
 def _typed(item: object, where: str, turns: Turns) -> list[str | Slot]:
