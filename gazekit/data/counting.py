@@ -37,5 +37,7 @@ class CountingLoader(StatefulDataLoader):
     def _counted(self, batches: Iterator[Batch]) -> Iterator[Mapping[str, Tensor]]:
         for batch in batches:
             self.tally.take(batch.samples, batch.broken)
-            yield tensors_of(batch)
-        self.tally.close()
+            tensors = tensors_of(batch)
+            if self.tally.samples % (len(self) * batch.samples) == 0:
+                self.tally.close()  # with the last batch: a trainer that has its steps does not ask for the end
+            yield tensors

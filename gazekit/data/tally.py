@@ -23,7 +23,7 @@ class BrokenDataError(ValueError):
 class Tally:
     """Keeps count of samples and of broken rows.
 
-    A share is judged from the hundredth row on, and at the end of the data. So that chance stops no run, as many broken
+    A share is judged from the hundredth row on, and with the last batch. So that chance stops no run, as many broken
     rows are let pass as `max_broken` allows and three times the square root of that: 4 of the first 100 at 1 %, 10,300
     of a million. Broken rows count whenever they are met, as good ones do.
 
@@ -93,7 +93,7 @@ class Tally:
         return "; ".join(told) + (f"; {more} other sorts" if more > 0 else "")
 
     def close(self) -> None:
-        """At the end of the data: logs what was passed over, and judges.
+        """With the last batch: logs what was passed over, and judges.
 
         Raises:
             BrokenDataError: The share of broken rows is above `max_broken`.
