@@ -47,7 +47,7 @@ STANDARD = set(sys.stdlib_module_names)
 EVERYWHERE = {"torch", "jaxtyping", "einops", "numpy"}
 DOORS = {
     "transformers": ("gaze/attention.py", "gaze/cache.py", "models/", "data/"),
-    "lightning": ("training/", "data/module.py"),
+    "lightning": ("training/", "data/module.py", "data/conversations.py"),
     "omegaconf": ("recipe/",),
     "torchmetrics": ("evaluate/",),
     "xformers": ("attend/xformers.py",),
@@ -56,6 +56,7 @@ DOORS = {
     "sklearn": ("data/",),
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
+    "datasets": ("data/records/hub.py",),
     "yaml": ("recipe/",),
     "peft": ("models/retrofit/lora.py",),
     "bitsandbytes": ("models/quantize.py",),
