@@ -213,7 +213,8 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
             pixel_values: Every unit of the whole prompt, padded to the fullest sample; only those with tokens in this
                 piece are encoded.
             visual_embeds: What `embed_units` made of them, instead.
-            clip_lengths: Units of each image (1) or video (its frames), 0 = padding; by default all are images.
+            clip_lengths: Units of each image (1, more where it is shown in tiles) or video (its frames), 0 = padding;
+                by default every unit is an image.
             labels: Token ids to predict, shifted inside; -100 = not supervised.
             use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_parts(text: str, vision: str, dtype: str, *, quantized: bool, seed: int
         tower=tower,
         decoder=model.get_decoder(),
         head=model.get_output_embeddings(),
-        text=model.config,
+        text=_plain(model.config),
         tokenizer=tokenizer,
         images=SiglipImageProcessorPil.from_pretrained(vision),
         ids=ids,
@@ -110,7 +111,7 @@ def read_run(folder: Path, dtype: str, *, quantized: bool, imports: tuple[str, .
         tower=model.tower.model,
         decoder=model.language_model,
         head=model.lm_head,
-        text=model.config.text_config,
+        text=_plain(model.config.text_config),
         tokenizer=processor.tokenizer,
         images=processor.image_processor,
         ids=ids,
@@ -163,6 +164,14 @@ def stock_language(model: CambrianForConditionalGeneration) -> PreTrainedModel:
     stock.model = model.language_model
     stock.lm_head = model.lm_head
     return stock
+
+
+def _plain(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The config without a word on four bits: what is saved has plain weights."""
+    plain = copy.deepcopy(config)
+    for name in ("quantization_config", "_pre_quantization_dtype"):
+        plain.__dict__.pop(name, None)
+    return plain
 
 
 def _model_in(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from gazekit.models.gaze import Section, section_of
 from gazekit.models.join import Trained, join, read_parts, read_run, run_config
 from gazekit.models.known import known_text, known_vision
 from gazekit.models.processor import CambrianProcessor
+from gazekit.models.quantize import leave_out
 from gazekit.models.retrofit.lora import Lora
 from gazekit.models.scratch import Cambrian, shape_fields
 from gazekit.models.tokens import token_ids
@@ -39,7 +40,8 @@ class FromPretrained:
         dtype: Type of the weights, by torch's name.
         lora: Low-rank adapters in the decoder, the part "lora" of training; they are folded in when the model is saved.
             None = none.
-        quantize: "nf4" keeps the decoder in four bits while adapters are trained (QLoRA); None = as `dtype` says.
+        quantize: "nf4" keeps the decoder in four bits while adapters are trained (QLoRA); its frozen weights are in no
+            checkpoint, since they follow from what is named here. None = as `dtype` says.
         vision_layer: Which features of the tower (`CambrianConfig`, which says what the following mean too).
         image_size: Height and width of an image in pixels; None = the tower's own, times `image_tiles`.
         image_tiles: Rows and columns of tiles that an image is cut into.
@@ -103,6 +105,8 @@ class FromPretrained:
             load_projector(model, self.projector)
         if self.lora is not None:
             model.add_lora(self.lora)
+        if self.quantize is not None:
+            leave_out(model)
         return Cambrian(model, CambrianProcessor.from_config(config, found.tokenizer, found.images))
 
     def config(self, *, gaze: Section | None = None) -> CambrianConfig:

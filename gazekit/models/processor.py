@@ -203,7 +203,7 @@ class CambrianProcessor(ProcessorMixin):
                 with their headers, and every newline and turn mark.
 
         Returns:
-            `input_ids` and `labels` [token], `pixel_values` [unit 3 height width], `clip_lengths` [clip].
+            `input_ids` and `labels` [token], `pixel_values` [unit channel height width], `clip_lengths` [clip].
 
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.

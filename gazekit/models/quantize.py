@@ -31,9 +31,36 @@ def four_bits(dtype: str, keep: tuple[str, ...] = ("lm_head",)) -> BitsAndBytesC
     )
 
 
+def leave_out(model: nn.Module) -> None:
+    """Keeps weights in four bits out of state dicts, in place: they are frozen and follow from what was loaded.
+
+    Checkpoints then hold what is trained, and load into a model that was made anew from the same files.
+    """
+    for layer in model.modules():
+        if _quantized(layer):
+            layer.register_state_dict_post_hook(_drop)
+            layer.register_load_state_dict_pre_hook(_stay)
+
+
+def _quantized(layer: nn.Module) -> bool:
+    # Its own: what wraps a layer may show that layer's weight.
+    return getattr(layer._parameters.get("weight"), "quant_state", None) is not None
+
+
+def _drop(layer: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}weight")]:
+        del state[name]
+
+
+def _stay(layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """To be loaded is what is there."""
+    weight: Any = layer.weight
+    state[f"{prefix}weight"] = weight.data
+
+
 def dequantize(layer: nn.Module) -> nn.Module:
     """A linear layer with the weight that its four bits stand for; any other module as it is."""
-    if getattr(getattr(layer, "weight", None), "quant_state", None) is None:
+    if not _quantized(layer):
         return layer
     from bitsandbytes.functional import dequantize_4bit
 

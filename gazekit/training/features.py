@@ -109,7 +109,10 @@ def fingerprint(tower: nn.Module) -> str:
         ValueError: Each device has only a share of the tower.
     """
     key = hashlib.blake2b(digest_size=20)
+    # Weights do not tell how many heads they are of, nor which activation stands between them.
+    config = getattr(getattr(tower, "model", None), "config", None)
     key.update(repr([getattr(tower, name, None) for name in ("layer", "tiles", "stretch")]).encode())
+    key.update(repr(sorted(config.to_dict().items()) if config is not None else None).encode())
     for name, value in sorted(tower.state_dict().items()):
         if hasattr(value, "full_tensor"):
             raise ValueError(

@@ -33,8 +33,9 @@ class Stage:
         steps: Optimizer steps.
         batch_size: Samples per optimizer step, over all devices and accumulated batches together.
         learning_rates: Peak learning rate of each part that is trained. Parts that are not named, or whose rate is
-            None, are frozen. The parts of a Cambrian are tower, compressor, projector, context, language and gaze: what
-            its composition learns; of another's model tower, projector, language, lora, context and gaze.
+            None, are frozen. The parts of a Cambrian are tower, compressor, projector, context, language, gaze (what
+            its composition learns) and lora, where it has adapters; of another's model tower, projector, language,
+            lora, context and gaze.
         warmup: Steps over which the rate rises to its peak; below 1, a share of `steps`.
         decay: How the rate falls from its peak to the end.
         final: What the rate ends at, as a share of the peak.

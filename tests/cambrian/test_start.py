@@ -200,6 +200,12 @@ def test_adapters_on_four_bits(small, earlier, tmp_path, from_run):
     assert layer.self_attn.q_proj.base_layer.weight.dtype == torch.uint8
     assert model.tower.model.encoder.layers[0].mlp.fc1.weight.dtype == torch.float32
     assert model.lm_head.weight.dtype == torch.float32
+    kept = model.state_dict()
+    assert not any(
+        name.endswith(("up_proj.weight", "base_layer.weight")) or "absmax" in name for name in kept
+    )
+    model.load_state_dict(kept)
+    assert layer.mlp.up_proj.weight.dtype == torch.uint8
     for part in model.parts()["lora"]:
         part.data.add_(0.1)
     ids = torch.arange(12)[None] + 7
@@ -209,7 +215,9 @@ def test_adapters_on_four_bits(small, earlier, tmp_path, from_run):
     with torch.no_grad():
         said = model(ids, use_cache=False).logits
         model.save_pretrained(tmp_path)
+        assert "quantization" not in (tmp_path / "config.json").read_text()
         again = type(model).from_pretrained(tmp_path).eval()
+        assert again.language_model.layers[0].mlp.up_proj.weight.dtype == torch.float32
         torch.testing.assert_close(again(ids).logits, said, atol=1e-4, rtol=1e-4)
     stock = AutoModelForCausalLM.from_pretrained(small["text"]).state_dict()
     name = "layers.1.mlp.down_proj.weight"

@@ -211,3 +211,21 @@ def test_a_processor_knows_its_words():
         type(make_processor(config))(
             make_processor(config).image_processor, make_processor(config).tokenizer, time_stamps="soon"
         )
+
+
+def test_model_and_processor_come_back_with_their_options(tmp_path):
+    fields = {
+        "compressor": "bilinear", "compressor_grid": [3, 2], "compressor_place": "after", "frames_per_unit": 2,
+        "row_newlines": True, "max_tiles": 3, "time_stamps": "clock",
+    }  # fmt: skip
+    model = make_model(**fields)
+    processor = make_processor(model.config)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert {name: getattr(again.config, name) for name in fields} == fields
+    assert torch.equal(again.projector.newline, model.projector.newline)
+    assert again.config.grid == (3, 3)
+    words = type(processor).from_pretrained(tmp_path)
+    told = ("grid", "frames_per_unit", "max_tiles", "time_stamps", "num_context", "resize")
+    assert [getattr(words, name) for name in told] == [getattr(processor, name) for name in told]

@@ -82,9 +82,12 @@ def test_what_features_follow_from_is_in_the_key(tmp_path, one):
     other = tower(vision_layer=-2)
     torch.testing.assert_close(cache(tmp_path, other)(FRAMES[:1], other), other(FRAMES[:1]))
     assert len(files(tmp_path)) == 4
+    heads = tower(vision={"num_attention_heads": 4})
+    torch.testing.assert_close(cache(tmp_path, heads)(FRAMES[:1], heads), heads(FRAMES[:1]))
+    assert len(files(tmp_path)) == 5
     next(one.parameters()).add_(1)
     torch.testing.assert_close(cache(tmp_path, one)(FRAMES[:1], one), one(FRAMES[:1]))
-    assert len(files(tmp_path)) == 5
+    assert len(files(tmp_path)) == 6
 
 
 @torch.no_grad()
