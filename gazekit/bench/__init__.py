@@ -1,4 +1,4 @@
-"""How fast, against the fastest dense attention on the same machine in the same run (level 3)."""
+"""How fast, against the fastest dense attention on the same machine in the same run (level 4)."""
 
 from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
 from gazekit.bench.machine import machine, versions

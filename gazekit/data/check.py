@@ -212,8 +212,7 @@ def _repeats(contents: np.ndarray) -> Iterator[tuple[int, int]]:
     new = np.concatenate([[True], np.diff(contents[order]) != 0])[: len(order)]
     firsts = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
     again = np.flatnonzero(~new & (contents[order] != 0))
-    for place, first in sorted(zip(order[again].tolist(), firsts[again].tolist(), strict=True)):
-        yield place, first
+    yield from sorted(zip(order[again].tolist(), firsts[again].tolist(), strict=True))
 
 
 def _verdicts(check: RowCheck, workers: int) -> Iterator[Verdict]:

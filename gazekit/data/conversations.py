@@ -44,7 +44,7 @@ class ConversationData(LightningDataModule):
         system: What the system says in conversations in which it says nothing; None = nothing.
         timestamps: Whether frames of videos are preceded by their times, as text.
         video: Reads video files; folders of frames need none.
-        max_broken: Largest share of broken rows; a run that meets more stops.
+        max_broken: Largest share of broken rows; a run that meets more than chance explains stops (`Tally`).
         quarantine: File that broken rows are written to; None = `quarantine.jsonl` in the run's folder, if it has one.
         validation: Where validation reads, from the first row on, in order.
         validation_size: Conversations of a validation; 0 = none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from gazekit.data.quarantine import BrokenRow, Quarantine
 
 _LOG = logging.getLogger("gazekit.data")
 _GRACE = 100
+_SIGMAS = 3
 _SHOWN = 3
 
 
@@ -21,8 +23,9 @@ class BrokenDataError(ValueError):
 class Tally:
     """Keeps count of samples and of broken rows.
 
-    A share is judged from the hundredth row on, and at the end of the data; broken rows count whenever they are met, as
-    good ones do.
+    A share is judged from the hundredth row on, and at the end of the data. So that chance stops no run, as many broken
+    rows are let pass as `max_broken` allows and three times the square root of that: 4 of the first 100 at 1 %, 10,300
+    of a million. Broken rows count whenever they are met, as good ones do.
 
     Args:
         max_broken: Largest share of broken rows among those that were read, from 0 to 1.
@@ -47,7 +50,7 @@ class Tally:
         """Counts a batch.
 
         Raises:
-            BrokenDataError: The share of broken rows is above `max_broken`.
+            BrokenDataError: The share of broken rows is above `max_broken`, and not by chance.
         """
         self.samples += samples
         for row in broken:
@@ -70,10 +73,11 @@ class Tally:
         """Compares the share with what is allowed.
 
         Raises:
-            BrokenDataError: It is above.
+            BrokenDataError: It is above, and not by chance.
         """
         read = self.samples + self.num_broken
-        if self.num_broken > self.max_broken * read:
+        allowed = self.max_broken * read
+        if self.num_broken > allowed + _SIGMAS * math.sqrt(allowed):
             raise BrokenDataError(
                 f"{self.num_broken:,} of {read:,} rows read are broken ({self.num_broken / read:.1%}), more than "
                 f"max_broken {self.max_broken:.1%}: {self.summary()}; "

@@ -42,7 +42,7 @@ class Piece:
     supervised: bool
 
 
-def pieces(messages: Sequence[Mapping[str, Any]], labels: Labels = "answers") -> list[Piece]:
+def pieces(messages: Sequence[Mapping[str, Any]], labels: str = "answers") -> list[Piece]:
     """A conversation in ChatML, cut where supervision begins and ends.
 
     Supervised are what the assistant says and the token that ends its turn; never the header of a turn, and nothing

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, SiglipImageProcessorPil
 
-from gazekit.models.chat import CHATML, IMAGE_MARK, TURN_END, TURN_START, VIDEO_MARK, Labels, media, pieces
+from gazekit.models.chat import CHATML, IMAGE_MARK, TURN_END, TURN_START, VIDEO_MARK, media, pieces
 from gazekit.models.config import RESIZES, TIME_STAMPS, CambrianConfig
 from gazekit.models.nesting import per_text
 from gazekit.models.pictures import ImageLike, open_picture
@@ -189,7 +189,7 @@ class CambrianProcessor(ProcessorMixin):
         timestamps: Sequence[Sequence[float] | None] | None = None,
         *,
         max_length: int | None = None,
-        labels: Labels = "answers",
+        labels: str = "answers",
     ) -> dict[str, Tensor]:
         """One conversation to learn from; labels are on what the assistant says and on the end of its turns.
 

@@ -112,7 +112,7 @@ def dirty_rows(root: Path) -> dict[str, tuple[object, str]]:
         "question last": (image("bad/whole.jpg", conversations=[*turns(), turns("and?")[0]]), "answer"),
         "twice the user": (image("bad/whole.jpg", conversations=[turns("one")[0], *turns()]), "turns"),
         "marks": (image("bad/whole.jpg", conversations=turns("<image><image>")), "marks"),
-        "mark in an answer": (image("bad/whole.jpg", conversations=turns("what?", "<image>")), "marks"),
+        "mark in an answer": (image("bad/whole.jpg", conversations=turns("<image>?", "a <image>")), "marks"),
         "200 images": (image("bad/whole.jpg", image=["bad/whole.jpg"] * 200, conversations=turns("compare")), "many"),
         "end before start": ({**video, "video": "bad/frames", "start": 3, "end": 1}, "type"),
         "start in words": ({**video, "video": "bad/frames", "start": "soon"}, "type"),

@@ -5,7 +5,7 @@ from gazekit.data.conversation import Slot
 from gazekit.data.records import ImageFile, RowFault, VideoFile
 from tests.data.dirty import turns
 
-I, V = Slot.IMAGE, Slot.VIDEO
+IMAGE, VIDEO = Slot.IMAGE, Slot.VIDEO
 
 
 def contents(row):
@@ -23,7 +23,7 @@ def test_a_row_of_llava_is_a_record():
     assert (record.name, record.source, record.duration) == ("7", "coco", None)
     assert record.images == (ImageFile("coco/1.jpg"),)
     assert [message.role for message in record.messages] == ["user", "assistant"]
-    assert contents(row) == [(I, "\nwhat?"), ("a lamp",)]
+    assert contents(row) == [(IMAGE, "\nwhat?"), ("a lamp",)]
 
 
 def test_a_source_is_the_rows_own_or_the_files():
@@ -44,19 +44,23 @@ def test_images_stand_where_their_marks_do():
         "image": ["a.jpg", "b.jpg"],
         "conversations": [*turns("first <image> then"), *turns("now <image>?", "yes")],
     }
-    assert contents(row) == [("first ", I, " then"), ("a lamp",), ("now ", I, "?"), ("yes",)]
+    assert contents(row) == [("first ", IMAGE, " then"), ("a lamp",), ("now ", IMAGE, "?"), ("yes",)]
     assert read_record(row).images == (ImageFile("a.jpg"), ImageFile("b.jpg"))
 
 
 def test_without_marks_everything_stands_before_the_first_question():
     row = {"images": ["a.jpg", "b.jpg"], "video": "c.mp4", "conversations": turns("what?")}
-    assert contents(row)[0] == (I, "\n", I, "\n", V, "\n", "what?")
+    assert contents(row)[0] == (IMAGE, "\n", IMAGE, "\n", VIDEO, "\n", "what?")
 
 
 def test_cambrian_s_marks_a_video_as_an_image():
     row = {"video": "c.mp4", "conversations": turns("<image>\nwhat?")}
-    assert contents(row)[0] == (V, "\nwhat?")
-    assert contents({**row, "image": "a.jpg", "conversations": turns("<image><video>?")})[0] == (I, V, "?")
+    assert contents(row)[0] == (VIDEO, "\nwhat?")
+    assert contents({**row, "image": "a.jpg", "conversations": turns("<image><video>?")})[0] == (
+        IMAGE,
+        VIDEO,
+        "?",
+    )
 
 
 def test_a_video_has_its_limits():
@@ -99,7 +103,7 @@ def test_a_row_of_messages_with_typed_parts_is_a_record():
     ]
     record = read_record({"messages": messages})
     assert [message.role for message in record.messages] == ["system", "user", "assistant"]
-    assert record.messages[1].content == ("this", I, "and this", I, V)
+    assert record.messages[1].content == ("this", IMAGE, "and this", IMAGE, VIDEO)
     assert record.images == (ImageFile("a.jpg"), ImageFile("b.jpg"))
     assert record.videos == (VideoFile("c.mp4"),)
     with pytest.raises(RowFault, match="image must be named by the row or inside its messages, got both"):

@@ -112,14 +112,14 @@ def test_rows_have_numbers_and_no_others(tmp_path):
     for number in (-1, 2):
         with pytest.raises(IndexError, match=f"row {number} is outside a file of 2 rows"):
             rows[number]
-    with pytest.raises(RowFault, match="row 1 .* must be an object, got list"):
+    with pytest.raises(RowFault, match=r"row 1 .* must be an object, got list"):
         rows[1]
 
 
 def test_a_huge_row_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("gazekit.data.records.rows._LARGEST", 100)
     rows = JsonRows(write_rows(tmp_path / "a.jsonl", [{"a": "x" * 200}, {"a": 1}]))
-    with pytest.raises(RowFault, match="row 0 .* is larger than"):
+    with pytest.raises(RowFault, match=r"row 0 .* is larger than"):
         rows[0]
     assert rows[1] == {"a": 1}
 

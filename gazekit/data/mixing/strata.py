@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gazekit.data.mixing.row import Row, has_video, video_seconds
 from gazekit.data.records.schema import named_paths
@@ -51,7 +52,7 @@ class DurationStrata:
 
     def __post_init__(self) -> None:
         bounds = [float("inf") if one.below is None else one.below for one in self.strata]
-        if not bounds or any(high <= low for low, high in zip(bounds, bounds[1:], strict=False)):
+        if not bounds or any(high <= low for low, high in pairwise(bounds)):
             raise ValueError(
                 f"strata must ascend, each `below` above the one before, got {bounds}; sort them"
             )

@@ -57,7 +57,7 @@ def read_picture(
         return _decode(file, image.path, pixels, header_only)
 
 
-def _decode(file: io.BufferedIOBase, name: str, pixels: int, header_only: bool) -> Image.Image:
+def _decode(file: io.BytesIO | io.BufferedReader, name: str, pixels: int, header_only: bool) -> Image.Image:
     try:
         with Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
