@@ -13,8 +13,6 @@ from tests.cambrian.small import STAGES, conversations, few_steps, parts
 from tests.models.tiny import picture
 
 
-
-
 @pytest.fixture(scope="module", params=["4b", "7b"])
 def runs(request, tmp_path_factory):
     """The folders of three runs, each of which starts from the one before."""
@@ -22,7 +20,13 @@ def runs(request, tmp_path_factory):
     small = parts(folder, request.param)
     start: list[str] = []
     for stage in STAGES:
-        words = [f"cambrian-{request.param}/{stage}", *small, *few_steps(), *conversations(folder, stage), *start]
+        words = [
+            f"cambrian-{request.param}/{stage}",
+            *small,
+            *few_steps(),
+            *conversations(folder, stage),
+            *start,
+        ]
         assert main(["train", *words, "--out", str(folder / stage), "--device", "cpu"]) == 0
         start = [f"model.start={folder / stage}"]
     return folder
