@@ -59,6 +59,7 @@ DOORS = {
     "datasets": ("data/records/hub.py",),
     "yaml": ("recipe/", "evaluate/literature.py"),
     "peft": ("models/retrofit/lora.py",),
+    "bitsandbytes": ("models/quantize.py",),
     "packaging": ("models/",),
     "PIL": ("models/", "data/", "view/", "cli/", "bench/data.py"),
     "matplotlib": ("view/",),

@@ -17,11 +17,13 @@ from transformers.utils import can_return_tuple
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze, begin_pass, holders, prepare_cache
 from gazekit.gaze.cache import take_cache
+from gazekit.models.adapters import TakesLora
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
+from gazekit.models.encode import build_projector, encode_units, seen_by_guides
 from gazekit.models.gaze import compose, context_tokens, fit, guided, section_of
 from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
-from gazekit.models.projector import PLACE_STD, Projector
+from gazekit.models.projector import PLACE_STD
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
 from gazekit.models.weights import SavesParts
@@ -29,7 +31,7 @@ from gazekit.models.weights import SavesParts
 _log = logging.getLogger(__name__)
 
 
-class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMixin):
+class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, GenerationMixin):
     """A multimodal LLM of the Cambrian kind, dense or with gaze.
 
     Args:
@@ -44,6 +46,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         context: The learned context tokens of a unit, or None.
         language_model: A stock decoder.
         lm_head: Its output layer.
+        lora: Low-rank adapters in the decoder while they are trained, else None.
     """
 
     config: CambrianConfig
@@ -64,19 +67,15 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
     def __init__(self, config: CambrianConfig, imports: Iterable[str] = ()):
         super().__init__(config)
         gazes = compose(config.gaze, imports)
-        vision, text = config.vision_config, config.text_config
+        text = config.text_config
         self.tower = VisionTower(config)
-        self.compressor = build_compressor(config.compressor, vision.hidden_size)
-        self.projector = Projector(
-            in_dim=vision.hidden_size,
-            out_dim=text.hidden_size,
-            grid=config.grid,
-            place_embedding=config.place_embedding,
-        )
+        self.compressor = build_compressor(config)
+        self.projector = build_projector(config)
         count = context_tokens(gazes)
         self.context = nn.Embedding(count, text.hidden_size) if count else None
         self.language_model = AutoModel.from_config(text)
         self.lm_head: nn.Module = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.lora: nn.ModuleList | None = None
         self.gazes = gazes
         self._said_dense = False
         self.post_init()
@@ -125,10 +124,11 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             "projector": [self.projector],
             "context": [] if self.context is None else [self.context],
             "language": [self.language_model, self.lm_head],
+            **({} if self.lora is None else {"lora": [self.lora]}),
             "gaze": holders(self.language_model),
         }
         owner: dict[nn.Parameter, str] = {}
-        # From behind: learned parts of gaze lie within the language model.
+        # From behind: adapters and learned parts of gaze lie within the language model.
         for name, group in reversed(modules.items()):
             for module in group:
                 owner |= {p: name for p in module.parameters() if p not in owner}
@@ -139,7 +139,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         input_ids: Int[Tensor, "batch token"],
         attention_mask: Tensor | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
-        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
+        pixel_values: Float[Tensor, "batch unit channel height width"] | None = None,
     ) -> TokenLayout:
         """The layout of a whole prompt; `pack()` of it is what `forward` takes as `gaze_layout`.
 
@@ -147,8 +147,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             input_ids: The whole prompt.
             attention_mask: 1 = real, 0 = padding; None = all real.
             clip_lengths: As for `forward`.
-            pixel_values: Every unit, for the compositions' guides to look at; without them the layout has neither
-                segments nor a map, to be written by hand where a composition reads them.
+            pixel_values: Every unit, for the compositions' guides to look at (at its first frame); without them the
+                layout has neither segments nor a map, to be written by hand where a composition reads them.
 
         Raises:
             ValueError: Placeholders do not match the images and frames.
@@ -165,11 +165,11 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         if pixel_values is None:
             return found
         check_units(found, pixel_values, clip_lengths, 0)
-        return guided(found, self.gazes, pixel_values)
+        return guided(found, self.gazes, seen_by_guides(pixel_values, config))
 
     def embed_units(
         self,
-        pixel_values: Float[Tensor, "batch unit 3 height width"],
+        pixel_values: Float[Tensor, "batch unit channel height width"],
         needed: Bool[Tensor, "batch unit"] | None = None,
     ) -> Float[Tensor, "batch unit visual dim"]:
         """Embeddings of images and frames; those not `needed` (padding, say) are not encoded and stay zero."""
@@ -180,9 +180,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         if not bool(needed.any()):
             return weight.new_zeros(batch, units, self.num_visual_tokens, self.config.text_config.hidden_size)
         pixels = pixel_values[needed].to(weight.dtype)
-        grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
-        out = grid.new_zeros(batch, units, *grid.shape[1:])
-        return out.index_put((needed,), grid)
+        made = encode_units(pixels, self.config, self.tower, self.compressor, self.projector)
+        return made.new_zeros(batch, units, *made.shape[1:]).index_put((needed,), made)
 
     @can_return_tuple
     def forward(
@@ -192,7 +191,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         position_ids: Int[Tensor, "#batch window"] | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch window dim"] | None = None,
-        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
+        pixel_values: Float[Tensor, "batch unit channel height width"] | None = None,
         visual_embeds: Float[Tensor, "batch unit visual dim"] | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
         labels: Int[Tensor, "batch window"] | None = None,
@@ -214,7 +213,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             pixel_values: Every unit of the whole prompt, padded to the fullest sample; only those with tokens in this
                 piece are encoded.
             visual_embeds: What `embed_units` made of them, instead.
-            clip_lengths: Units of each image (1) or video (its frames), 0 = padding; by default all are images.
+            clip_lengths: Units of each image (1, more where it is shown in tiles) or video (its frames), 0 = padding;
+                by default every unit is an image.
             labels: Token ids to predict, shifted inside; -100 = not supervised.
             use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
@@ -328,6 +328,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             nn.init.normal_(module.weight, std=PLACE_STD)
         elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
             self.compressor.reset_parameters()
+        elif module is self.projector:
+            self.projector.reset_newline()
         else:
             super()._init_weights(module)
 

@@ -9,15 +9,16 @@ from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, SiglipImageProcessorPil
 
 from gazekit.models.chat import CHATML, IMAGE_MARK, TURN_END, TURN_START, VIDEO_MARK, media, pieces
-from gazekit.models.config import RESIZES, CambrianConfig
+from gazekit.models.config import RESIZES, TIME_STAMPS, CambrianConfig
 from gazekit.models.nesting import per_text
-from gazekit.models.pictures import ImageLike, open_picture, pad_picture
+from gazekit.models.pictures import ImageLike, open_picture
+from gazekit.models.pixels import fill_of, pixels_of
+from gazekit.models.tiles import views
 from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
 from gazekit.models.truncate import truncate
 
@@ -33,7 +34,7 @@ class _Sample:
     videos: list[Any]
     timestamps: list[Any]
     name: str
-    frames: list[Any] = field(default_factory=list)
+    units: list[list[Any]] = field(default_factory=list)
     clips: list[int] = field(default_factory=list)
 
 
@@ -46,15 +47,21 @@ class CambrianProcessor(ProcessorMixin):
         grid: Rows and columns of visual tokens of an image or frame.
         num_context: Context tokens behind each of them.
         resize: "squash" changes an image's proportions, "pad" adds borders of the mean colour.
+        frames_per_unit: Frames of a video that make one unit; its last frame fills up the last one.
+        max_tiles: Most tiles of an image of high resolution, behind the whole of it; 0 = none.
+        time_stamps: How times that are given are written: "seconds" (<1.5s>), "clock" (<00:01>), or None = not at all.
         chat_template: Template of `apply_chat_template`; ChatML by default.
 
     Raises:
-        ValueError: `resize` is not known, or the grid is empty.
+        ValueError: `resize` or `time_stamps` is not known, or the grid is empty.
     """
 
     grid: list[int]
     num_context: int
     resize: str
+    frames_per_unit: int
+    max_tiles: int
+    time_stamps: str | None
     ids: dict[str, int]
 
     @no_type_check
@@ -66,9 +73,16 @@ class CambrianProcessor(ProcessorMixin):
         num_context=0,
         resize="squash",
         chat_template=None,
+        frames_per_unit=1,
+        max_tiles=0,
+        time_stamps="seconds",
     ):
-        if resize not in RESIZES:
-            raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {resize!r}")
+        for name, value, known in (
+            ("resize", resize, RESIZES),
+            ("time_stamps", time_stamps, TIME_STAMPS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
         if len(grid) != 2 or min(grid) < 1:
             raise ValueError(
                 f"grid must be (rows, columns) of at least 1, got {tuple(grid)}; use config.grid"
@@ -77,6 +91,9 @@ class CambrianProcessor(ProcessorMixin):
         self.grid = list(grid)
         self.num_context = num_context
         self.resize = resize
+        self.frames_per_unit = frames_per_unit
+        self.max_tiles = max_tiles
+        self.time_stamps = time_stamps
         self.ids = token_ids(tokenizer)
 
     @classmethod
@@ -101,7 +118,14 @@ class CambrianProcessor(ProcessorMixin):
             image_processor = SiglipImageProcessorPil(size=size)
         image_processor.size = size
         processor = cls(
-            image_processor, tokenizer, grid=config.grid, num_context=config.num_context, resize=config.resize
+            image_processor,
+            tokenizer,
+            grid=config.grid,
+            num_context=config.num_context,
+            resize=config.resize,
+            frames_per_unit=config.frames_per_unit,
+            max_tiles=config.max_tiles,
+            time_stamps=config.time_stamps,
         )
         for name in ("image_token_id", "video_token_id", "context_token_id"):
             if processor.ids[name] != getattr(config, name):
@@ -134,8 +158,8 @@ class CambrianProcessor(ProcessorMixin):
             text: One text or several; each `<image>` and `<video>` in it stands for the next image or video.
             videos: The videos of one text, each an array `[frame height width channel]` or a list of images; or such
                 a list for each text.
-            timestamps: In seconds, one for each frame of each video, nested as `videos`; frames of a video that has
-                them are each preceded by its time, "<1.5s>". None = no times.
+            timestamps: In seconds, one for each frame of each video, nested as `videos`; units of a video that has
+                them are each preceded by the time of their first frame, as `time_stamps` says. None = no times.
             padding_side: "left" to generate, "right" to train.
             return_tensors: Torch tensors, whatever it says.
             **kwargs: What transformers passes along; anything that asks for something else is refused.
@@ -179,7 +203,7 @@ class CambrianProcessor(ProcessorMixin):
                 with their headers, and every newline and turn mark.
 
         Returns:
-            `input_ids` and `labels` [token], `pixel_values` [unit 3 height width], `clip_lengths` [clip].
+            `input_ids` and `labels` [token], `pixel_values` [unit channel height width], `clip_lengths` [clip].
 
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
@@ -261,7 +285,9 @@ class CambrianProcessor(ProcessorMixin):
             labels += expanded if supervised else [IGNORED] * len(expanded)
         out = {
             "input_ids": torch.tensor(ids, dtype=torch.long),
-            "pixel_values": self._pixels(sample.frames),
+            "pixel_values": pixels_of(
+                sample.units, self.image_processor, frames_per_unit=self.frames_per_unit, resize=self.resize
+            ),
             "clip_lengths": torch.tensor(sample.clips, dtype=torch.long),
         }
         if labelled:
@@ -294,9 +320,10 @@ class CambrianProcessor(ProcessorMixin):
         out: list[int] = []
         for token in tokens:
             if token == self.ids["image_token_id"]:
-                sample.frames.append(sample.images.pop(0))
-                sample.clips.append(1)
-                out += self._unit(token)
+                shown = self._views(sample.images.pop(0))
+                sample.units += [[view] * self.frames_per_unit for view in shown]
+                sample.clips.append(len(shown))
+                out += self._unit(token) * len(shown)
             elif token == self.ids["video_token_id"]:
                 frames, times = list(sample.videos.pop(0)), sample.timestamps.pop(0)
                 if not frames or (times is not None and len(times) != len(frames)):
@@ -304,11 +331,12 @@ class CambrianProcessor(ProcessorMixin):
                         f"a video must have frames and as many timestamps, got {len(frames)} frames and "
                         f"{len(times) if times is not None else 'no'} timestamps in {sample.name}"
                     )
-                for number in range(len(frames)):
-                    out += [] if times is None else self._tokenize(f"<{times[number]:.1f}s>")
-                    out += self._unit(token)
-                sample.frames += frames
-                sample.clips.append(len(frames))
+                starts = range(0, len(frames), self.frames_per_unit)
+                for start in starts:
+                    unit = frames[start : start + self.frames_per_unit]
+                    sample.units.append(unit + unit[-1:] * (self.frames_per_unit - len(unit)))
+                    out += self._time(None if times is None else times[start]) + self._unit(token)
+                sample.clips.append(len(starts))
             else:
                 out.append(token)
         return out
@@ -316,16 +344,20 @@ class CambrianProcessor(ProcessorMixin):
     def _unit(self, token: int) -> list[int]:
         return [token] * self.num_visual + [self.ids["context_token_id"]] * self.num_context
 
-    def _pixels(self, frames: Sequence[Any]) -> Float[Tensor, "unit 3 height width"]:
+    def _time(self, seconds: float | None) -> list[int]:
+        if seconds is None or self.time_stamps is None:
+            return []
+        minutes, rest = divmod(int(seconds), 60)
+        clock = self.time_stamps == "clock"
+        return self._tokenize(f"<{minutes:02d}:{rest:02d}>" if clock else f"<{seconds:.1f}s>")
+
+    def _views(self, image: Any) -> list[Any]:
+        """What is shown of an image: itself, or itself and its tiles."""
+        if not self.max_tiles:
+            return [image]
         size = self.image_processor.size
-        height, width = size["height"], size["width"]
-        if not frames:
-            return torch.zeros(0, 3, height, width)
-        pictures = [open_picture(frame) for frame in frames]
-        if self.resize == "pad":
-            red, green, blue = (int(mean * 255) for mean in self.image_processor.image_mean)
-            pictures = [pad_picture(one, aspect=width / height, fill=(red, green, blue)) for one in pictures]
-        return self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+        fill = fill_of(self.image_processor)
+        return views(open_picture(image), (size["height"], size["width"]), self.max_tiles, fill)
 
 
 @lru_cache(maxsize=4096)

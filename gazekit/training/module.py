@@ -66,7 +66,8 @@ class CambrianModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """What the stage names, with the groups of `optimizer_groups`."""
-        fused = self.stage.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        # Under mixed precision Lightning refuses to clip the gradients of a fused optimizer.
+        fused = not self.stage.precision.endswith("-mixed") and self.device.type in ("cpu", "cuda")
         return optimizer_of(self.parts, self.stage, fused=fused)
 
     def on_fit_start(self) -> None:

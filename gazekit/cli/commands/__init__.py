@@ -13,6 +13,7 @@ from gazekit.cli.commands import (
     demo,
     doctor,
     evaluate,
+    export,
     generate,
     inspect,
     show,
@@ -30,6 +31,7 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "cost": cost,
     "bench": bench,
+    "export": export,
     "data": data,
     "doctor": doctor,
 }
