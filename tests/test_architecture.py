@@ -46,7 +46,7 @@ LEVELS = {
 STANDARD = set(sys.stdlib_module_names)
 EVERYWHERE = {"torch", "jaxtyping", "einops", "numpy"}
 DOORS = {
-    "transformers": ("gaze/attention.py", "gaze/cache.py", "models/", "data/"),
+    "transformers": ("gaze/attention.py", "gaze/cache.py", "models/", "data/", "bench/decoder.py"),
     "lightning": ("training/", "data/module.py", "data/conversations.py"),
     "omegaconf": ("recipe/",),
     "torchmetrics": ("evaluate/",),

@@ -1,6 +1,7 @@
 """Look: one softmax over all visible entries, by backends that all mean the same."""
 
 from gazekit.attend.choose import choose, refusals
+from gazekit.attend.flex import FlexBackend
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
@@ -8,6 +9,7 @@ from gazekit.attend.reference import ReferenceBackend
 from gazekit.attend.triton import TritonBackend
 
 __all__ = [
+    "FlexBackend",
     "GatherBackend",
     "MaskedBackend",
     "NativeBackend",

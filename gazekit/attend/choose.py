@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from gazekit.attend.flex import FlexBackend, pays_to_compile
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
@@ -16,19 +17,21 @@ _BACKENDS: dict[str, Backend] = {
     "masked": MaskedBackend(),
     "gather": GatherBackend(),
     "native": NativeBackend(),
+    "flex": FlexBackend(),
     "triton": TritonBackend(),
 }
-_PREFERENCE = ("triton", "native", "gather", "masked")
+_PREFERENCE = ("triton", "native", "gather", "flex", "masked")
 
 
 def choose(name: str, entries: Entries, plan: Plan) -> Backend:
-    """The backend of that name, or for "auto" the first that can of triton, native, gather, masked.
+    """The backend of that name, or for "auto" the first that can of triton, native, gather, flex (on CUDA), masked.
 
     Raises:
         ValueError: The name is unknown, or the backend of that name refuses the plan.
     """
     if name == "auto":
-        return next(_BACKENDS[each] for each in _PREFERENCE if _BACKENDS[each].refuses(entries, plan) is None)
+        fitting = (each for each in _PREFERENCE if each != "flex" or pays_to_compile(entries, plan))
+        return next(_BACKENDS[each] for each in fitting if _BACKENDS[each].refuses(entries, plan) is None)
     if name not in _BACKENDS:
         known = ["auto", *_BACKENDS]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

@@ -2,5 +2,8 @@
 
 from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
 from gazekit.bench.machine import machine, versions
+from gazekit.bench.train import TrainResult, TrainShape, bench_train
 
-__all__ = ["DecodeResult", "DecodeShape", "bench_decode", "machine", "versions"]
+__all__ = [
+    "DecodeResult", "DecodeShape", "TrainResult", "TrainShape", "bench_decode", "bench_train", "machine", "versions",
+]  # fmt: skip

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from gazekit.attend import ReferenceBackend, choose
 from gazekit.bench.dense import FORMS
-from gazekit.bench.scene import Scene, scene_of
+from gazekit.bench.scene import Scene, clips_of, scene_of
 from gazekit.bench.timing import interleaved
 from gazekit.contracts import Sizes
 from gazekit.gaze.prompt import Clip
 from gazekit.route import TopKRouter
-
-_GRID = (24, 24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +73,7 @@ class DecodeShape:
     @property
     def clips(self) -> list[Clip]:
         """Frames of 24 x 24, and what is left over as rows."""
-        rows, columns = _GRID
-        frames, left = divmod(self.visual, rows * columns)
-        whole, rest = divmod(left, columns)
-        clips = [(frames, rows, columns), (1, whole, columns), (1, 1, rest)]
-        return [clip for clip in clips if min(clip) > 0]
+        return clips_of(self.visual)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ from gazekit.partition import GridPartition
 from gazekit.pool import MeanPooler
 from gazekit.store import ResidentStore
 
+_GRID = (24, 24)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -113,6 +115,15 @@ class Scene:
         if backend not in self.backends:
             self.backends[backend] = choose(backend, entries, plan)
         return self.backends[backend].attend(self.layers[number].query, entries, plan)
+
+
+def clips_of(visual: int) -> list[Clip]:
+    """Frames of 24 x 24 that make so many visual tokens, and what is left over as rows."""
+    rows, columns = _GRID
+    frames, left = divmod(visual, rows * columns)
+    whole, rest = divmod(left, columns)
+    clips = [(frames, rows, columns), (1, whole, columns), (1, 1, rest)]
+    return [clip for clip in clips if min(clip) > 0]
 
 
 def scene_of(

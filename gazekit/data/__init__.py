@@ -6,6 +6,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gazekit.data.batches import EncodeConversations, PackedBatches
 from gazekit.data.conversation import Conversation, Frames, Message, Slot
 from gazekit.data.digits import DigitsTokenizer, ManyQuestions, MosaicSpec, SingleQuestion
 from gazekit.data.mixing import (
@@ -20,6 +21,7 @@ from gazekit.data.mixing import (
     OnlyKeys,
     Stratum,
 )
+from gazekit.data.packing import balance, join, pack
 from gazekit.data.records import JsonRows, Limits, read_record
 from gazekit.data.windows import DigitsWindows
 
@@ -36,6 +38,7 @@ __all__ = [
     "DigitsTokenizer",
     "DigitsWindows",
     "DurationStrata",
+    "EncodeConversations",
     "Frames",
     "HubSource",
     "JsonRows",
@@ -48,9 +51,13 @@ __all__ = [
     "NotQuarantined",
     "OnDisk",
     "OnlyKeys",
+    "PackedBatches",
     "SingleQuestion",
     "Slot",
     "Stratum",
+    "balance",
+    "join",
+    "pack",
     "read_record",
 ]
 

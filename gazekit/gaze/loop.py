@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows
+from gazekit.contracts import Described, Entries, Look, Plan, Rows
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.describe import align, describe, with_summaries
 from gazekit.gaze.forward import Division, ForwardPass
@@ -47,7 +47,7 @@ def _look(
 ) -> tuple[Float[Tensor, "batch head query value_dim"], Plan]:
     """Attention of one branch, and how it looked; `laid_out` as its partition divides is the store, or not."""
     division = forward.division(gaze)
-    entries = _entries(look, division, forward, memory, laid_out)
+    entries = _entries(look, gaze, division, forward, memory, laid_out)
     described, routed = _choose(look, gaze, branch, division, entries, forward, memory)
     selection = routed.selection
     if memory is not None and laid_out:
@@ -71,7 +71,12 @@ def _look(
 
 
 def _entries(
-    look: Look, division: Division, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
+    look: Look,
+    gaze: Gaze,
+    division: Division,
+    forward: ForwardPass,
+    memory: LayerMemory | None,
+    laid_out: bool,
 ) -> Entries:
     """What there is to attend to: the store's entries, or the sequence as it stands.
 
@@ -87,9 +92,13 @@ def _entries(
         owner = owner.gather(2, entries.position.clamp_min(0)).masked_fill(entries.position < 0, -1)
         return replace(entries, tokens=entries.tokens.owned_by(owner), begin=None, count=None, free=None)
     length = look.key.shape[2]
-    within = torch.arange(length, device=look.key.device)
-    index = torch.where(within < forward.stop, within, -1).expand(look.key.shape[0], 1, -1)
-    tokens = forward.layout.tokens.owned_by(division.regions.owner[:, None]).take(index)
+    use = gaze.partition, length
+    if use not in forward.sequences:
+        within = torch.arange(length, device=look.key.device)
+        index = torch.where(within < forward.stop, within, -1).expand(look.key.shape[0], 1, -1)
+        owned = forward.layout.tokens.owned_by(division.regions.owner[:, None])
+        forward.sequences[use] = owned.take(index), index
+    tokens, index = forward.sequences[use]
     return Entries(key=look.key, value=look.value, tokens=tokens, position=index)
 
 
@@ -134,15 +143,16 @@ def _attend(
 ) -> Float[Tensor, "batch head query value_dim"]:
     """Attends with routing and dense queries apart, since dense ones share one mask among all heads."""
     if plan.selection is None or division.all_route:
-        return _backend(gaze, entries, plan, forward).attend(query, entries, plan)
+        return _attend_by(query, entries, plan, gaze, forward)
     parts = []
-    for index, selection in ((division.routing, plan.selection), (division.dense, None)):
+    for index, tokens, selection in (
+        (division.routing, division.routing_tokens, plan.selection),
+        (division.dense, division.dense_tokens, None),
+    ):
         if index.shape[1] == 0:
             continue
-        some = replace(
-            plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=selection
-        )
-        parts.append(_backend(gaze, entries, some, forward).attend(_take(query, index), entries, some))
+        some = replace(plan, query=tokens, rows=_rows_at(plan.rows, index), selection=selection)
+        parts.append(_attend_by(_take(query, index), entries, some, gaze, forward))
     return _merge(parts, division, query.shape[2])
 
 
@@ -173,12 +183,19 @@ def _merge(
     return joined.gather(2, place[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3]))
 
 
-def _backend(gaze: Gaze, entries: Entries, plan: Plan, forward: ForwardPass) -> Backend:
-    """The backend for this use, asked for once per forward."""
+def _attend_by(
+    query: Float[Tensor, "batch head query dim"],
+    entries: Entries,
+    plan: Plan,
+    gaze: Gaze,
+    forward: ForwardPass,
+) -> Float[Tensor, "batch head query value_dim"]:
+    """Attends by the backend for this use, asked for once per forward; what it keeps for other layers goes along."""
     use = (
         gaze.backend, gaze.partition, gaze.rows, gaze.context, gaze.confined, gaze.summaries,
         plan.query.length, plan.selection is None, entries.begin is None, plan.regions.count,
     )  # fmt: skip
     if use not in forward.backends:
         forward.backends[use] = choose(gaze.backend, entries, plan)
-    return forward.backends[use]
+    plan = replace(plan, memo=forward.memos.setdefault(use, {}))
+    return forward.backends[use].attend(query, entries, plan)

@@ -140,6 +140,7 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         attention_mask: Tensor | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
         pixel_values: Float[Tensor, "batch unit channel height width"] | None = None,
+        document_ids: Int[Tensor, "batch token"] | None = None,
     ) -> TokenLayout:
         """The layout of a whole prompt; `pack()` of it is what `forward` takes as `gaze_layout`.
 
@@ -149,6 +150,7 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
             clip_lengths: As for `forward`.
             pixel_values: Every unit, for the compositions' guides to look at (at its first frame); without them the
                 layout has neither segments nor a map, to be written by hand where a composition reads them.
+            document_ids: As for `forward`.
 
         Raises:
             ValueError: Placeholders do not match the images and frames.
@@ -161,7 +163,13 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
             visual_ids=(config.image_token_id, config.video_token_id),
             context_id=config.context_token_id,
         )
-        found = layout_from_ids(input_ids, form, attention_mask=attention_mask, clip_lengths=clip_lengths)
+        found = layout_from_ids(
+            input_ids,
+            form,
+            attention_mask=attention_mask,
+            clip_lengths=clip_lengths,
+            document_ids=document_ids,
+        )
         if pixel_values is None:
             return found
         check_units(found, pixel_values, clip_lengths, 0)
@@ -200,6 +208,7 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         num_items_in_batch: int | Tensor | None = None,
         gaze_layout: Int[Tensor, "batch token field"] | None = None,
         gaze_openness: float | Sequence[float] | None = None,
+        document_ids: Int[Tensor, "batch window"] | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss where labels are given.
@@ -223,20 +232,34 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
                 guide changes what it says.
             gaze_openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule
                 ends.
+            document_ids: Where several samples are packed in one row: the number of each token's, from 0 upwards. They
+                do not see one another, and positions begin anew with each; labels of a document's first token should be
+                -100, since the token before is another's. None = one sample a row.
             **kwargs: For the decoder (`output_hidden_states` and the like).
 
         Raises:
-            ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
+            ValueError: Placeholders and images do not match, a cache came without `gaze_layout`, or packed samples are
+                to be cached without gaze.
         """
         if past_key_values is not None:  # else generate may hand it over under its newer name, among kwargs
             kwargs["past_key_values"] = past_key_values
         name, past_key_values = take_cache(self.language_model, kwargs)
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        declared = self._layout_of(input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start)
+        declared = self._layout_of(
+            input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start, document_ids
+        )
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
+        # transformers' own masks keep packed samples apart by their positions, where there is no mask and no cache.
+        apart = not self.gazes and declared is not None and bool((declared.tokens.document > 0).any())
         if use_cache is None:
-            use_cache = self.config.text_config.use_cache and not self.training and labels is None
+            use_cache = (
+                self.config.text_config.use_cache and not self.training and labels is None and not apart
+            )
+        if apart and use_cache:
+            raise ValueError(
+                "use_cache must be False where samples are packed and the model has no gaze; leave it out"
+            )
         if declared is not None:
             if start < declared.length:
                 given = pixel_values if visual_embeds is None else visual_embeds
@@ -245,7 +268,9 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
             tokens = declared.extended(stop).tokens
             if position_ids is None:
                 position_ids = tokens.order[:, 0, start:stop].clamp_min(0)
-            if attention_mask is None and not tokens.valid.all():
+            if apart:
+                attention_mask = None
+            elif attention_mask is None and not tokens.valid.all():
                 attention_mask = tokens.valid[:, 0, :stop]
         if self.gazes:
             assert declared is not None, "_layout_of refuses a gaze model without a layout"
@@ -341,12 +366,13 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         pixel_values: Tensor | None,
         gaze_layout: Tensor | None,
         start: int,
+        document_ids: Tensor | None,
     ) -> TokenLayout | None:
         """The declared layout, else the one that a whole prompt has; None for a dense model that goes on with text."""
         if gaze_layout is not None:
             return TokenLayout.unpack(gaze_layout)
         if start == 0 and input_ids is not None:
-            return self.layout(input_ids, attention_mask, clip_lengths, pixel_values)
+            return self.layout(input_ids, attention_mask, clip_lengths, pixel_values, document_ids)
         if self.gazes:
             raise ValueError(
                 "gaze_layout must be given where the ids are only a piece of the prompt, got none; "

@@ -227,8 +227,30 @@ class CambrianProcessor(ProcessorMixin):
             encoded, max_length, num_visual=self.num_visual, num_context=self.num_context, ids=self.ids
         )
 
+    def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        frames: Sequence[int] = (),
+        timestamps: Sequence[Sequence[float] | None] | None = None,
+    ) -> int:
+        """Tokens that `encode_conversation` makes of a conversation, without opening an image.
+
+        `frames` counts those of each video; for the rest see there.
+
+        Raises:
+            ValueError: Marks and videos differ in number.
+        """
+        said = [self._tokenize(piece.text) for piece in pieces(messages)]
+        images = sum(tokens.count(self.ids["image_token_id"]) for tokens in said)
+        sample = self._sample("the conversation", [None] * images, [[None] * n for n in frames], timestamps)
+        self._check_counts([token for tokens in said for token in tokens], sample)
+        return sum(len(self._expand(tokens, sample)) for tokens in said)
+
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
-        """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0."""
+        """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0.
+
+        A row of several packed samples says which of its tokens are whose by `document_ids`.
+        """
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', got {padding_side!r}")
         longest = max(len(sample["input_ids"]) for sample in samples)
@@ -245,6 +267,8 @@ class CambrianProcessor(ProcessorMixin):
         batch["attention_mask"] = stack([torch.ones_like(one) for one in ids], 0)
         if all("labels" in sample for sample in samples):
             batch["labels"] = stack([sample["labels"] for sample in samples], IGNORED)
+        if all("document_ids" in sample for sample in samples):
+            batch["document_ids"] = stack([sample["document_ids"] for sample in samples], -1)
         for name in ("pixel_values", "clip_lengths"):
             most = max(len(sample[name]) for sample in samples)
             if most:

@@ -49,6 +49,7 @@ def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None 
         "processor": cambrian.processor,
         "batch_size": stage.local_batch_size(),
         "num_steps": stage.steps * stage.accumulate,
+        "batches_per_step": stage.accumulate,
         "seed": recipe.seed,
         "start": before,
         "out": out,

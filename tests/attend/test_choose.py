@@ -45,6 +45,7 @@ def test_refusals_name_every_backend():
         "masked": None,
         "gather": None,
         "native": UNBUILT,
+        "flex": None,
         "triton": "it runs on a CUDA GPU, and the keys lie on cpu",
     }
     refused = refusals(prefill.entries, prefill.plan)
