@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Entries, Look, Selection, View
+from gazekit.contracts import Described, Look, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
+from gazekit.gaze.supply import Supply
 
 _SCORE_BYTES = 256 * 2**20
 
@@ -35,7 +36,7 @@ def route(
     gaze: Gaze,
     branch: int,
     division: Division,
-    entries: Entries,
+    supply: Supply,
     described: Described | None,
     forward: ForwardPass,
     learns: bool,
@@ -48,7 +49,7 @@ def route(
         gaze: What looks.
         branch: Its place among the branches.
         division: Its regions and rows.
-        entries: What there is to attend to.
+        supply: What there is to attend to.
         described: What the pooler knows of the regions.
         forward: What all layers share.
         learns: Whether the loss is wanted.
@@ -72,7 +73,9 @@ def route(
                 scores = gaze.pool.score(asking, view.rows, described)
             if learns and gaze.loss is not None:
                 losses.append(
-                    gaze.loss(scores, seen, replace(view, keys=entries.tokens, query=division.tokens))
+                    gaze.loss(
+                        scores, seen, replace(view, keys=supply.everything.tokens, query=division.tokens)
+                    )
                 )
         if chooses and gaze.route is not None:
             with torch.no_grad():
