@@ -2,5 +2,10 @@
 
 from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
 from gazekit.bench.machine import machine, versions
+from gazekit.bench.offload import OffloadResult, OffloadShape, bench_offload
+from gazekit.bench.residence import Residence, residence, restart_peak
 
-__all__ = ["DecodeResult", "DecodeShape", "bench_decode", "machine", "versions"]
+__all__ = [
+    "DecodeResult", "DecodeShape", "OffloadResult", "OffloadShape", "Residence", "bench_decode", "bench_offload",
+    "machine", "residence", "restart_peak", "versions",
+]  # fmt: skip

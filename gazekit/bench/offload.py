@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -162,7 +162,7 @@ class _Bench:
     pool: MeanPooler = field(default_factory=MeanPooler)
 
     def draw(self, heads: int, count: int) -> Tensor:
-        """By lot, mean 0 and variance 1; uniform, since millions of normal numbers take longer than what is measured."""
+        """By lot, mean 0 and variance 1; uniform, since that is drawn faster."""
         decode = self.shape.decode
         size = (decode.batch, heads, count, decode.sizes.head_dim)
         drawn = torch.rand(size, generator=self.chance, dtype=decode.dtype)
@@ -171,7 +171,11 @@ class _Bench:
     def look(self, key: Tensor, value: Tensor, query: Tensor | None = None) -> Look:
         """A look with these keys; without a query for what does not ask."""
         sizes = self.shape.decode.sizes
-        query = key[:, :, :1].repeat_interleave(sizes.num_heads // sizes.num_kv_heads, 1) if query is None else query
+        query = (
+            key[:, :, :1].repeat_interleave(sizes.num_heads // sizes.num_kv_heads, 1)
+            if query is None
+            else query
+        )
         return Look(query=query, key=key, value=value, layer=0, scale=sizes.head_dim**-0.5)
 
 
@@ -254,14 +258,25 @@ def _fill(bench: _Bench, tell: Progress) -> None:
 
 
 def _describe(bench: _Bench, layer: _Layer, look: Look, owner: Tensor) -> Described:
-    """Sums of what came so far: a piece may end within a region, whose mean is that of its parts by their members."""
-    fresh = bench.pool.describe(look, bench.regions.aligned(owner)).tensors["mean"]
-    count = torch.zeros_like(bench.regions.size).scatter_add(1, owner.clamp_min(0), (owner >= 0).long())
-    share = (count / bench.regions.size.clamp_min(1))[:, None, :, None]
-    fresh.mul_(share)
-    if layer.described is not None:
-        fresh.add_(layer.described.tensors["mean"])
-    return Described({"mean": fresh})
+    """The means so far: a piece may end within a region, whose mean is that of its parts by their members."""
+    regions = bench.regions
+    if layer.described is None:
+        sizes = bench.shape.decode.sizes
+        wide = torch.zeros(
+            len(owner), sizes.num_kv_heads, regions.count, sizes.head_dim, device=look.key.device
+        )
+        layer.described = Described({"mean": wide})
+    members = owner[owner >= 0]
+    if len(members) == 0:
+        return layer.described
+    first, stop = int(members.min()), int(members.max()) + 1
+    fields = {name: value[:, first:stop] for name, value in vars(regions).items() if name != "owner"}
+    some = replace(regions, owner=torch.where(owner >= 0, owner - first, -1), **fields)
+    fresh = bench.pool.describe(look, some).tensors["mean"]
+    count = torch.zeros_like(some.size).scatter_add(1, some.owner.clamp_min(0), (owner >= 0).long())
+    share = (count / some.size.clamp_min(1))[:, None, :, None]
+    layer.described.tensors["mean"][:, :, first:stop].add_(fresh * share)
+    return layer.described
 
 
 def _decode(bench: _Bench, ms: dict[str, list[float]], tell: Progress) -> dict[str, object]:
@@ -322,7 +337,10 @@ def _transient(store: Store, entries: Entries) -> int:
     assert isinstance(store, OffloadedStore), "of the offloaded one"
     assert entries.free is not None, "regions begin somewhere"
     made = 8 * sum(one.numel() for one in (*vars(entries.tokens).values(), entries.position))
-    row = entries.key.shape[3] * entries.key.element_size() + entries.value.shape[3] * entries.value.element_size()
+    row = (
+        entries.key.shape[3] * entries.key.element_size()
+        + entries.value.shape[3] * entries.value.element_size()
+    )
     per_place = entries.key.shape[0] * entries.key.shape[1] * row
     if entries.free * per_place > store.resident_bytes()["hot"]:
         made += entries.key.shape[2] * per_place
@@ -360,7 +378,9 @@ def _sweep(bench: _Bench, tell: Progress) -> list[bool]:
 
 def _bits(rows: Tensor) -> int:
     """The sum of all bit patterns: equal for equal rows in any order, and almost surely for no others."""
-    return int(rows.contiguous().view({2: torch.int16, 4: torch.int32}[rows.element_size()]).sum(dtype=torch.int64))
+    return int(
+        rows.contiguous().view({2: torch.int16, 4: torch.int32}[rows.element_size()]).sum(dtype=torch.int64)
+    )
 
 
 def _timed(call: Callable[[], None]) -> float:

@@ -34,14 +34,14 @@ def residence() -> Residence:
     """What is held now."""
     try:
         lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
-        held = {name: 1024 * int(lines[name].split()[0]) for name in ("RssAnon", "RssFile", "RssShmem", "VmHWM")}
+        held = {
+            name: 1024 * int(lines[name].split()[0]) for name in ("RssAnon", "RssFile", "RssShmem", "VmHWM")
+        }
     except (OSError, KeyError):
         unit = 1 if sys.platform == "darwin" else 1024
         most = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return Residence(anonymous=most, mapped=0, peak=most)
-    return Residence(
-        anonymous=held["RssAnon"], mapped=held["RssFile"] + held["RssShmem"], peak=held["VmHWM"]
-    )
+    return Residence(anonymous=held["RssAnon"], mapped=held["RssFile"] + held["RssShmem"], peak=held["VmHWM"])
 
 
 def restart_peak() -> None:

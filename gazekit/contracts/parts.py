@@ -197,11 +197,11 @@ class Store(Protocol):
         """`entries()` without bringing anything in: keys and values that are elsewhere read as NaN."""
 
     def fetch(self, selection: Selection | None) -> Entries:
-        """What a selection looks at: the members of each region that any row of a KV head's query heads chose, and
-        all free entries. None = everything.
+        """The entries that a selection looks at, and all free ones; None = everything.
 
-        The selection's ids stay as they are: `begin` says where each region lies, and `count` is 0 for one that is
-        not at hand. The regions come in no particular order, others may lie between them.
+        For each KV head that is every member of the regions that any row of its query heads chose. The selection's ids
+        stay as they are: `begin` says where each region lies, and `count` is 0 for one that is not at hand. They lie in
+        no particular order, and others may lie between them.
         """
 
     def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:

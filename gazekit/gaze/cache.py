@@ -175,8 +175,7 @@ def prepare_cache(past_key_values: Cache | None, config: PreTrainedConfig) -> Ca
     if ours and any(type(layer) is DynamicLayer for layer in layers):
         divisions = Divisions()
         cache.layers = [
-            GazeCacheLayer(None, divisions) if type(layer) is DynamicLayer else layer
-            for layer in layers
+            GazeCacheLayer(None, divisions) if type(layer) is DynamicLayer else layer for layer in layers
         ]
         cache.layer_class_to_replicate = None
     else:

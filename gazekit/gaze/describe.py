@@ -15,7 +15,6 @@ from gazekit.gaze.features import FeatureMemory
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.memory import LayerMemory
 
-
 Features = Callable[[Entries], Float[Tensor, "batch feature_head entry feature"]]
 
 

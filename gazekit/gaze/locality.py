@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -55,11 +55,13 @@ def locality(
         (1.0, 0.33, 1.5, {1.5: 0.5})
     """
     if not steps:
-        raise ValueError("steps must hold at least one step, got none; record what a model generates with watch()")
+        raise ValueError(
+            "steps must hold at least one step, got none; record what a model generates with watch()"
+        )
     num_regions = 1 + max(int(one.max()) if one.numel() else 0 for one in steps)
     chosen = [Selection(one[:, :, None]).chosen(num_regions)[:, :, 0] for one in steps]
     groups = [one.unflatten(1, (num_kv_heads, -1)) for one in chosen]
-    again = [(before & now, now) for before, now in zip(chosen, chosen[1:], strict=False)]
+    again = [(before & now, now) for before, now in pairwise(chosen)]
     together, alone = _counts([one.any(2) for one in groups]), _counts(chosen)
     heads = chosen[0].shape[1] / num_kv_heads
     return Locality(

@@ -112,7 +112,9 @@ def _parts(plan: Plan, division: Division) -> list[tuple[Int[Tensor, "batch _"] 
     return [
         (
             index,
-            replace(plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=chosen),
+            replace(
+                plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=chosen
+            ),
         )
         for index, chosen in ((division.routing, plan.selection), (division.dense, None))
         if index.shape[1] > 0

@@ -1,4 +1,4 @@
-"""What every store does alike, wherever its keys and values lie: it takes in, marks, rolls back, permutes and evicts."""
+"""What every store does alike, wherever its keys and values lie: takes in, marks, rolls back, permutes, evicts."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ class DeviceMemory:
         """Puts a look's keys and values where `place` says."""
         in_place = not (self.tracked or tracked(look))
         here = spot(place, self.key.shape[1])
-        return DeviceMemory(put(self.key, here, look.key, in_place), put(self.value, here, look.value, in_place))
+        return DeviceMemory(
+            put(self.key, here, look.key, in_place), put(self.value, here, look.value, in_place)
+        )
 
     def arrange(self, source: Place, before: int, room: int) -> DeviceMemory:
         """What lies at `source` comes to lie at each place; zeros where it is -1."""
@@ -73,7 +75,9 @@ def spot(place: Int[Tensor, "batch #kv_head query"], heads: int) -> tuple[Tensor
     return batch, head, place.expand(-1, heads, -1)
 
 
-def put(buffer: Tensor, where: tuple[Tensor, Tensor, Tensor], source: Tensor, in_place: bool = True) -> Tensor:
+def put(
+    buffer: Tensor, where: tuple[Tensor, Tensor, Tensor], source: Tensor, in_place: bool = True
+) -> Tensor:
     """Writes `source [batch #kv_head query ...]` there."""
     write = buffer.index_put_ if in_place else buffer.index_put
     return write(where, source)

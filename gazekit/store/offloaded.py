@@ -6,7 +6,6 @@ import logging
 import math
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 

@@ -48,7 +48,10 @@ class Pages:
         return self.key.rows.shape[2] - 1
 
     def write(
-        self, place: Int[Tensor, "batch #kv_head query"], member: Bool[Tensor, "batch #kv_head query"], look: Look
+        self,
+        place: Int[Tensor, "batch #kv_head query"],
+        member: Bool[Tensor, "batch #kv_head query"],
+        look: Look,
     ) -> Pages:
         """Puts the members among a look's keys and values where `place` says."""
         here = self.key.rows.device

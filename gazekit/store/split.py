@@ -131,7 +131,8 @@ class SplitMemory:
             return cold.key, cold.value
         room = self.pages.room
         key, value = (
-            field.new_empty(*field.shape[:2], room + field.shape[2], field.shape[3]) for field in (cold.key, cold.value)
+            field.new_empty(*field.shape[:2], room + field.shape[2], field.shape[3])
+            for field in (cold.key, cold.value)
         )
         self.pages.fill(key, value)
         key[:, :, room:], value[:, :, room:] = cold.key, cold.value
@@ -168,9 +169,7 @@ class SplitMemory:
         """
         assert self.table is not None, "see with_slots"
         assert self.pages is not None, "there are regions"
-        begin, count = (
-            at.expand(*wanted.shape[:2], -1) for at in (places.begin, places.count)
-        )
+        begin, count = (at.expand(*wanted.shape[:2], -1) for at in (places.begin, places.count))
         turn = self.table.touch(wanted)
         safe = wanted.clamp_min(0)
         source, rows = begin.gather(2, safe), count.gather(2, safe)
@@ -184,7 +183,9 @@ class SplitMemory:
         if beyond:
             # More than the buffer holds: the rest is at hand for this once, between the buffer and the free entries.
             key, value = (_widened(at, self.hot, beyond * self.page) for at in (key, value))
-            self.pages.bring(key, value, source, torch.where(turn.missed & ~stays, first, -1), rows, self.page)
+            self.pages.bring(
+                key, value, source, torch.where(turn.missed & ~stays, first, -1), rows, self.page
+            )
             slots += beyond
         return self._entries(key, value, wanted, turn, slots, places, tokens, position)
 

@@ -35,9 +35,7 @@ class Block:
 class Tier(Protocol):
     """Gives room for rows."""
 
-    def __call__(
-        self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
-    ) -> Block:
+    def __call__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Block:
         """Zeros of that shape, for rows that come from and go to `device`."""
 
 
@@ -45,9 +43,7 @@ class Tier(Protocol):
 class HostTier:
     """The host's memory; pinned where the device is a CUDA one, which then reads and writes it by itself."""
 
-    def __call__(
-        self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
-    ) -> Block:
+    def __call__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Block:
         """Zeros of that shape."""
         if device.type != "cuda":
             return Block(torch.zeros(shape, dtype=dtype), _nothing)
@@ -69,9 +65,7 @@ class FileTier:
 
     folder: str | None = None
 
-    def __call__(
-        self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device
-    ) -> Block:
+    def __call__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> Block:
         """Zeros of that shape.
 
         Raises:

@@ -15,7 +15,9 @@ from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
 GRID = {"partition": GridPartition(size=(1, 2, 3))}
 # Ragged edges, context tokens, several units, left padding, one sample without an image.
 LAYOUT = layout(
-    sample(2, Image(5, 7, context=2), 3, Image(4, 4, context=2), 2), sample(1, Image(3, 4, context=2), 4), sample(6)
+    sample(2, Image(5, 7, context=2), 3, Image(4, 4, context=2), 2),
+    sample(1, Image(3, 4, context=2), 4),
+    sample(6),
 )
 COMPOSITIONS = {
     "per head": Gaze(**GRID, route=TopKRouter(k=2)),
@@ -23,9 +25,7 @@ COMPOSITIONS = {
     "one choice": Gaze(**GRID, route=TopKRouter(k=2, share="layer")),
     "nucleus": Gaze(**GRID, route=NucleusRouter(mass=0.6)),
     "a rule": Gaze(**GRID, route=TopKRouter(k=2), context=SinkContext(num=4)),
-    "runs of all tokens": Gaze(
-        partition=RunPartition(length=4), route=TopKRouter(k=2)
-    ),
+    "runs of all tokens": Gaze(partition=RunPartition(length=4), route=TopKRouter(k=2)),
     "summaries": Gaze(**GRID, pool=SummaryPooler(), summaries=True, route=TopKRouter(k=2)),
     "dense": Gaze(**GRID),
     "visual routes": Gaze(**GRID, route=TopKRouter(k=2), visual_scope="routed"),
