@@ -62,7 +62,7 @@ class OffloadShape:
 
     decode: DecodeShape
     tier: str = "pinned"
-    slots: float = 1.5
+    slots: float = 1.25
     folder: str | None = None
     steps: int = 32
     drift: float = 0.1

@@ -39,10 +39,10 @@ class OffloadedStore:
         ValueError: `slots` is below 1.
     """
 
-    def __init__(self, tier: Tier, *, slots: float = 1.5) -> None:
+    def __init__(self, tier: Tier, *, slots: float = 1.25) -> None:
         if not slots >= 1:
             raise ValueError(
-                f"slots must be at least 1, got {slots}: the buffer must hold what a head looks at; 1.5 keeps some more"
+                f"slots must be at least 1, got {slots}: the buffer must hold what a head looks at; 1.25 keeps some more"
             )
         self.slots = slots
         self._keeper = Keeper(lambda look: SplitMemory.like(look, tier))
@@ -179,7 +179,7 @@ class OffloadedStorage:
         ValueError: `slots` is below 1.
     """
 
-    slots: float = 1.5
+    slots: float = 1.25
 
     def __post_init__(self) -> None:
         self()
@@ -203,7 +203,7 @@ class MemoryMappedStorage:
         ValueError: `slots` is below 1.
     """
 
-    slots: float = 1.5
+    slots: float = 1.25
     folder: str | None = None
 
     def __post_init__(self) -> None:

@@ -104,28 +104,33 @@ class Pages:
         """Copies pages of at most `size` rows into tensors on the device.
 
         Args:
-            key: Written to; in one piece.
+            key: Written to; in one piece, its last place for what nobody keeps.
             value: Likewise.
             source: First place of each page here.
             target: Its first row there; -1 = nothing to copy.
             count: Its rows.
             size: The most rows of a page.
         """
+        here, there, heads = self.key.rows.shape[2], key.shape[2], target.shape[1]
         row = torch.arange(size, device=target.device)
-        b, h, p, r = ((target >= 0)[..., None] & (row < count[..., None])).nonzero(as_tuple=True)
-        if len(b) == 0:
-            return
-        of = b if self.sample is None else self.sample[b]
-        heads, there = target.shape[1], key.shape[2]
-        here = self.key.rows.shape[2]
-        read = ((of * heads + h) * here + source[b, h, p] + r).to(self.key.rows.device)
-        write = (b * heads + h) * there + target[b, h, p] + r
-        for block, onto in ((self.key, key), (self.value, value)):
-            rows = block.rows.view(-1, onto.shape[3]).index_select(0, read)
+        wanted = (target >= 0)[..., None] & (row < count[..., None])
+        sample, head = (torch.arange(n, device=target.device) for n in target.shape[:2])
+        of = (sample if self.sample is None else self.sample)[:, None] * heads + head
+        onto = sample[:, None] * heads + head
+        read = of[..., None, None] * here + torch.where(wanted, source[..., None] + row, here - 1)
+        write = onto[..., None, None] * there + torch.where(wanted, target[..., None] + row, there - 1)
+        if self.key.rows.device.type == "cpu":
+            read, write = read[wanted].cpu(), write[wanted]
+            if len(read) == 0:
+                return
+        # Else the device is not waited for, so as many rows are read as could be missing: one that nobody keeps for
+        # each that is not.
+        for block, copy in ((self.key, key), (self.value, value)):
+            rows = block.rows.view(-1, copy.shape[3]).index_select(0, read.flatten())
             block.settle()
             if rows.device != self.device and self.device.type == "cuda":
                 rows = rows.pin_memory().to(self.device, non_blocking=True)
-            onto.view(-1, onto.shape[3]).index_copy_(0, write, rows.to(self.device))
+            copy.view(-1, copy.shape[3]).index_copy_(0, write.flatten(), rows.to(self.device))
 
     def _of(self, block: Block, sample: int) -> Tensor:
         """The rows that a sample reads."""

@@ -37,7 +37,9 @@ REGIONS = 9
 
 @given(
     capacity=st.integers(1, 6),
-    steps=st.lists(st.lists(st.sets(st.integers(0, REGIONS - 1)), min_size=4, max_size=4), min_size=1, max_size=12),
+    steps=st.lists(
+        st.lists(st.sets(st.integers(0, REGIONS - 1)), min_size=4, max_size=4), min_size=1, max_size=12
+    ),
 )
 def test_the_table_is_an_lru(capacity, steps):
     table = Table.empty(2, 2, REGIONS, capacity, torch.device("cpu"))
@@ -67,7 +69,9 @@ def test_the_table_is_an_lru(capacity, steps):
 @given(data=st.data(), heads=st.sampled_from([1, 2, 4]), rows=st.integers(1, 3))
 def test_the_union_is_what_any_row_of_any_head_of_the_group_chose(data, heads, rows):
     slots = 3
-    sets = st.lists(st.sets(st.integers(0, REGIONS - 1), max_size=slots), min_size=heads * rows, max_size=heads * rows)
+    sets = st.lists(
+        st.sets(st.integers(0, REGIONS - 1), max_size=slots), min_size=heads * rows, max_size=heads * rows
+    )
     chosen = data.draw(sets)
     index = torch.tensor([sorted(one) + [-1] * (slots - len(one)) for one in chosen], dtype=torch.int32)
     found = union(Selection(index.view(1, heads, rows, slots)), 2, REGIONS)

@@ -129,7 +129,11 @@ def test_what_was_taken_back_is_not_found_in_the_buffer():
 def test_without_regions_all_is_on_the_device():
     store = OffloadedStore(FileTier())
     filled(store, [[-1, -1, -1]])
-    assert store.fetch(Selection(torch.empty(1, 2, 1, 0, dtype=torch.int32))).key[0, 0, :, 0].tolist() == [0, 1, 2]
+    assert store.fetch(Selection(torch.empty(1, 2, 1, 0, dtype=torch.int32))).key[0, 0, :, 0].tolist() == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_the_file_has_no_name_and_goes_with_the_store(tmp_path):
@@ -146,7 +150,9 @@ def test_the_file_has_no_name_and_goes_with_the_store(tmp_path):
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(100, 100, 10))
-    with pytest.raises(OSError, match=r"disk of .* must have .* GB for keys and values, and has 0\.00 GB free"):
+    with pytest.raises(
+        OSError, match=r"disk of .* must have .* GB for keys and values, and has 0\.00 GB free"
+    ):
         filled(MemoryMappedStorage(folder=str(tmp_path))())
 
 
@@ -172,7 +178,9 @@ def test_a_buffer_holds_what_a_head_looks_at(storage, slots):
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ValueError, match="store must be one of resident, offloaded, .*did you mean 'offloaded'"):
+    with pytest.raises(
+        ValueError, match="store must be one of resident, offloaded, .*did you mean 'offloaded'"
+    ):
         storage_of("ofloaded")
     assert storage_of("memory_mapped") == MemoryMappedStorage()
 
@@ -204,3 +212,36 @@ def test_rows_of_any_dtype_come_back_as_they_were():
         entries = store.fetch(asked([[0], [0]]))
         assert entries.key.dtype == entries.value.dtype == dtype
         assert rows_of(entries, 0, 0, 0) == [0, 1]
+
+
+def test_a_device_that_is_not_waited_for_copies_the_same(monkeypatch):
+    """What runs where a CUDA device reads the host's memory by itself, run here over a device named otherwise."""
+
+    class NotTheHost:
+        """A CPU tensor's device under another name."""
+
+        type = "elsewhere"
+
+    found = []
+    for elsewhere in (False, True):
+        store = OffloadedStore(HostTier(), slots=1.0)
+        filled(store)
+        memory = store._keeper.shelf.memory
+        key = torch.full((2, 2, 9, 1), -9.0)
+        value = key.clone()
+        pages = memory.pages
+        if elsewhere:
+            rows = pages.key.rows
+            stand_in = torch.Tensor._make_subclass(
+                type("Rows", (torch.Tensor,), {"device": NotTheHost}), rows
+            )
+            pages = replace(pages, key=replace(pages.key, rows=stand_in))
+        source, target = (
+            torch.tensor([[[0, 3], [3, 0]], [[0, 4], [4, 0]]]),
+            torch.tensor([[[0, 3], [-1, 3]]] * 2),
+        )
+        pages.bring(key, value, source, target, torch.tensor([[[3, 2], [2, 3]]] * 2), 3)
+        found.append((key[:, :, :-1], value[:, :, :-1]))
+    assert found[0][0].unique().numel() > 5
+    assert torch.equal(found[0][0], found[1][0].as_subclass(torch.Tensor))
+    assert torch.equal(found[0][1], found[1][1].as_subclass(torch.Tensor))

@@ -54,9 +54,9 @@ def add(kinds: argparse._SubParsersAction) -> None:
         "--slots",
         type=float,
         nargs="+",
-        default=[1.5],
+        default=[1.25],
         metavar="X",
-        help="regions in the hot buffer of each KV head, as multiples of those that a head looks at (default: 1.5)",
+        help="regions in the hot buffer of each KV head, as multiples of those that a head looks at (default: 1.25)",
     )
     offload.add_argument(
         "--folder",
