@@ -65,7 +65,8 @@ def _look(
     if gaze.summaries and described is not None:
         entries = with_summaries(entries, gaze, described, division.regions)
     if forward.trace is not None:
-        forward.trace.record(look.layer, forward.start, plan, entries, look.query.shape[1], branch)
+        heads = look.query.shape[1]
+        forward.trace.record(look.layer, forward.start, plan, entries, heads, branch, routed.mass)
     out = _attend(look.query, entries, parts, backends, division)
     return attach(out, routed.loss, 0.0 if gaze.loss is None else gaze.loss.weight), plan
 
