@@ -21,13 +21,18 @@ def measured(share="group", **fields):
 def test_it_decodes_the_same_bits_and_brings_back_what_was_written(share, tier, tmp_path):
     told = []
     shape = OffloadShape(
-        decode=DecodeShape(**TINY, share=share), tier=tier, steps=5, sweep=True, folder=str(tmp_path), slots=1.0
+        decode=DecodeShape(**TINY, share=share),
+        tier=tier,
+        steps=5,
+        sweep=True,
+        folder=str(tmp_path),
+        slots=1.0,
     )
     found = bench_offload(shape, lambda *words: told.append(words))
     assert found.equal is True
     assert found.swept is True
     assert {what for what, *_ in told} == {"fill", "decode", "sweep"}
-    assert all(told[-1][1:]) and told[-1][1] == told[-1][2]
+    assert told[-1][1] == told[-1][2] > 0
 
 
 def test_what_is_held_is_a_share_of_dense():

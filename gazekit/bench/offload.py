@@ -235,13 +235,14 @@ def _empty(shape: OffloadShape) -> _Bench:
         _Layer(shape.storage(), ResidentStore() if shape.compare else None) for _ in range(decode.layers)
     ]
     regions = GridPartition(size=decode.region)(layout)
+    regions = Regions(**{name: value.to(decode.device) for name, value in vars(regions).items()})
     return _Bench(shape, layout, regions, layers, torch.Generator().manual_seed(decode.seed))
 
 
 def _fill(bench: _Bench, tell: Progress) -> None:
     """Prefill, as far as stores and descriptors are concerned."""
     layout, regions, decode = bench.layout, bench.regions, bench.shape.decode
-    tokens = layout.tokens.owned_by(regions.owner[:, None]).to(decode.device)
+    tokens = layout.tokens.to(decode.device).owned_by(regions.owner[:, None])
     pieces = range(0, layout.length, _PIECE)
     for number, begin in enumerate(pieces):
         end = min(begin + _PIECE, layout.length)
@@ -282,7 +283,7 @@ def _describe(bench: _Bench, layer: _Layer, look: Look, owner: Tensor) -> Descri
 def _decode(bench: _Bench, ms: dict[str, list[float]], tell: Progress) -> dict[str, object]:
     shape, sizes = bench.shape, bench.shape.decode.sizes
     length = bench.layout.length
-    query = bench.layout.extended(length + 1).tokens.narrow(length, length + 1)
+    query = bench.layout.extended(length + 1).tokens.narrow(length, length + 1).to(shape.decode.device)
     zero = torch.zeros_like(query.kind[:, 0])
     rows = Rows(of=zero, query=zero, first=query.order[:, 0], owner=zero - 1, document=zero)
     plan = Plan(

@@ -42,7 +42,7 @@ class OffloadedStore:
     def __init__(self, tier: Tier, *, slots: float = 1.25) -> None:
         if not slots >= 1:
             raise ValueError(
-                f"slots must be at least 1, got {slots}: the buffer must hold what a head looks at; 1.25 keeps some more"
+                f"slots must be at least 1, got {slots}: the buffer must hold what a head looks at; 1.25 keeps more"
             )
         self.slots = slots
         self._keeper = Keeper(lambda look: SplitMemory.like(look, tier))

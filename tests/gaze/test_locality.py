@@ -14,7 +14,11 @@ from tests.gaze.tiny import Image, Runner, decoder, layout, prompt, sample
 
 def test_overlaps_and_hits_are_counted():
     # One KV head of two query heads; each looks at two regions.
-    steps = [torch.tensor([[[0, 1], [1, 2]]]), torch.tensor([[[1, 3], [1, 2]]]), torch.tensor([[[0, 3], [0, 3]]])]
+    steps = [
+        torch.tensor([[[0, 1], [1, 2]]]),
+        torch.tensor([[[1, 3], [1, 2]]]),
+        torch.tensor([[[0, 3], [0, 3]]]),
+    ]
     found = locality(steps, num_kv_heads=1, slots=(1.0, 2.0))
     assert found.steps == pytest.approx((1 + 2 + 1 + 0) / 8)
     assert found.group == pytest.approx((1 + 1 + 2) / (3 + 3 + 2))
@@ -39,7 +43,9 @@ def test_no_steps_are_refused():
 def test_a_trace_says_what_the_store_counts():
     lay = layout(sample(2, Image(6, 6), 3))
     route, partition = TopKRouter(k=2, share="group"), GridPartition(size=(1, 2, 2))
-    runner = Runner(decoder("qwen3"), Gaze(partition=partition, route=route, store=OffloadedStorage(slots=1.5)))
+    runner = Runner(
+        decoder("qwen3"), Gaze(partition=partition, route=route, store=OffloadedStorage(slots=1.5))
+    )
     cache = prepare_cache(None, runner.model.config)
     with watch(runner.model) as trace:
         runner.forward(lay, prompt(lay), cache=cache)

@@ -5,7 +5,7 @@ import torch
 
 from gazekit.combine import SumCombine
 from gazekit.context import SinkContext
-from gazekit.gaze import Gaze, GazeCache, begin_pass, install, prepare_cache
+from gazekit.gaze import Gaze, GazeCache, begin_pass, install, prepare_cache, watch
 from gazekit.partition import GridPartition, RunPartition
 from gazekit.pool import SummaryPooler
 from gazekit.route import NucleusRouter, TopKRouter
@@ -128,3 +128,15 @@ def test_branches_leave_the_store_to_the_composition():
     one = Gaze(**GRID, route=TopKRouter(k=2), store="offloaded")
     with pytest.raises(ValueError, match="branches must leave the store to the composition above them"):
         Gaze(branches=(one, one), combine=SumCombine())
+
+
+@torch.no_grad()
+def test_a_trace_that_weighs_sees_every_key():
+    masses = []
+    for store in ("resident", "offloaded"):
+        runner = Runner(decoder("qwen3"), Gaze(**GRID, route=TopKRouter(k=2), store=store))
+        with watch(runner.model, weigh=True) as trace:
+            runner.greedy(LAYOUT, prompt(LAYOUT), 3)
+        masses.append([glance.mass for glance in trace.glances])
+    assert len(masses[0]) == 3 * 3
+    assert all(map(torch.equal, *masses))

@@ -63,7 +63,10 @@ def test_a_recipe_says_where():
 
 @pytest.mark.parametrize(
     ("words", "path"),
-    [(["gaze.store=ofloaded"], "gaze.store"), ([f"gaze.store._target_={MAPPED['_target_']}", "gaze.store.slot=2"], "")],
+    [
+        (["gaze.store=ofloaded"], "gaze.store"),
+        ([f"gaze.store._target_={MAPPED['_target_']}", "gaze.store.slot=2"], ""),
+    ],
 )
 def test_a_recipe_that_says_it_wrongly_is_at_fault(words, path):
     (fault,) = check("tiny", words)

@@ -1,4 +1,4 @@
-"""What offloading promises beyond the laws of every store: what is held, what moves, what is shared, what is refused."""
+"""What offloading promises beyond the laws of every store: what is held, moves, is shared, is refused."""
 
 import logging
 import os
@@ -166,7 +166,7 @@ def test_a_disk_that_fills_up_meanwhile_is_said_too(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="folder .*nowhere must be there"):
+    with pytest.raises(FileNotFoundError, match=r"folder .*nowhere must be there"):
         filled(MemoryMappedStorage(folder=str(tmp_path / "nowhere"))())
 
 
@@ -179,7 +179,7 @@ def test_a_buffer_holds_what_a_head_looks_at(storage, slots):
 
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(
-        ValueError, match="store must be one of resident, offloaded, .*did you mean 'offloaded'"
+        ValueError, match=r"store must be one of resident, offloaded, .*did you mean 'offloaded'"
     ):
         storage_of("ofloaded")
     assert storage_of("memory_mapped") == MemoryMappedStorage()
