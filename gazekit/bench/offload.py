@@ -36,7 +36,7 @@ from gazekit.route import TopKRouter
 from gazekit.store import MemoryMappedStorage, OffloadedStorage, OffloadedStore, ResidentStore
 
 TIERS = ("pinned", "memory_mapped")
-_PIECE = 16384
+_PIECE = 4096
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much."""
