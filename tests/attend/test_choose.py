@@ -45,9 +45,10 @@ def test_refusals_name_every_backend():
         "masked": None,
         "gather": None,
         "native": UNBUILT,
+        "triton": "it runs on a CUDA GPU, and the keys lie on cpu",
     }
     refused = refusals(prefill.entries, prefill.plan)
-    assert [name for name, reason in refused.items() if reason] == ["gather", "native"]
+    assert [name for name, reason in refused.items() if reason] == ["gather", "native", "triton"]
 
 
 def test_auto_takes_the_native_kernel_where_it_is_built(native_kernel):
