@@ -56,6 +56,7 @@ DOORS = {
     "sklearn": ("data/",),
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
+    "av": ("data/video/",),
     "datasets": ("data/records/hub.py",),
     "yaml": ("recipe/", "evaluate/literature.py"),
     "peft": ("models/retrofit/lora.py",),

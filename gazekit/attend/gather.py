@@ -12,7 +12,7 @@ from gazekit.attend._bias import bias_of
 from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
 from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
-from gazekit.contracts import Entries, Plan, in_view
+from gazekit.contracts import Entries, Plan, Selection, in_view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,10 @@ class GatherBackend:
         bias = bias_of(plan, entries.tokens.take(index), heads, query.dtype)
         out = attend_folded(fold(query, kv_heads), key, value, fold_bias(bias, heads, kv_heads), plan.scale)
         return unfold(out, heads)
+
+    def reads(self, plan: Plan) -> Selection | None:
+        """The regions that are chosen: of what it does not refuse, all that is in view."""
+        return plan.selection
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""

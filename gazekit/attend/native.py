@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
-from gazekit.contracts import Entries, Plan, reachable
+from gazekit.contracts import Entries, Plan, Selection, reachable
 from gazekit.kernels import native
 
 
@@ -47,6 +47,10 @@ class NativeBackend:
             scale=plan.scale,
         )
         return out[:, :, None]
+
+    def reads(self, plan: Plan) -> Selection | None:
+        """The regions that are chosen: of what it does not refuse, all that is in view."""
+        return plan.selection
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not decoding on a CPU in fp32 or bf16, or where the kernel is not built."""

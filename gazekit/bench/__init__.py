@@ -2,8 +2,11 @@
 
 from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
 from gazekit.bench.machine import machine, versions
+from gazekit.bench.offload import OffloadResult, OffloadShape, bench_offload
+from gazekit.bench.residence import Residence, residence, restart_peak
 from gazekit.bench.train import TrainResult, TrainShape, bench_train
 
 __all__ = [
-    "DecodeResult", "DecodeShape", "TrainResult", "TrainShape", "bench_decode", "bench_train", "machine", "versions",
+    "DecodeResult", "DecodeShape", "OffloadResult", "OffloadShape", "Residence", "TrainResult", "TrainShape",
+    "bench_decode", "bench_offload", "bench_train", "machine", "residence", "restart_peak", "versions",
 ]  # fmt: skip

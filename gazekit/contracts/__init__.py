@@ -15,6 +15,8 @@ from gazekit.contracts.parts import (
     Router,
     RoutingLoss,
     Schedule,
+    Sparing,
+    Storage,
     Store,
     Summarizer,
 )
@@ -25,7 +27,7 @@ from gazekit.contracts.too_long import TooLongError
 __all__ = [
     "Backend", "Combine", "Context", "Described", "Entries", "Featuring", "Guide", "Keeps", "Kind", "Learned",
     "Look", "Partitioner", "Plan", "Pooler", "Regions", "Router", "RoutingLoss", "Rows", "Schedule", "Selection",
-    "Sizes", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "TooLongError", "View",
+    "Sizes", "Sparing", "Storage", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "TooLongError", "View",
     "by_owner", "complete_regions", "concatenate", "in_view", "reachable", "regions_from_owner", "to_heads",
     "visible",
 ]  # fmt: skip
