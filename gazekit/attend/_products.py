@@ -19,23 +19,25 @@ def key_products(
     key: Float[Tensor, "batch kv_head entry dim"],
     query: Float[Tensor, "batch kv_head folded dim"],
     workspace: Workspace | None,
-) -> Float[Tensor, "batch kv_head entry folded"]:
+) -> Float[Tensor, "batch kv_head entry_and_more folded"]:
     """`key . query`; in the workspace, if one is given, which autograd cannot follow.
+
+    Behind the entries the products may go on with what lies in the buffer's room.
 
     The queries stand on the right: so a CPU in bf16 takes a fifth less time than with them on the left.
     """
-    turned, length = query.transpose(2, 3), key.shape[2]
+    turned = query.transpose(2, 3)
     if workspace is None or key.device.type != "cpu":
         return key @ turned
     key = _with_room(key)
     out = workspace.take("products", (*key.shape[:3], query.shape[2]), key.dtype)
-    return _each(key, turned, out)[:, :, :length]
+    return _each(key, turned, out)
 
 
 def _with_room(key: Float[Tensor, "batch kv_head entry dim"]) -> Float[Tensor, "batch kv_head room dim"]:
     """The keys with those of the buffer behind each head's, where that makes them one piece and is little more.
 
-    Whatever the room holds, the products of others do not read it.
+    Whatever the room holds, the products of the entries do not depend on it.
     """
     batch, heads, length, dim = key.shape
     room = key.stride(1) // dim

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gazekit.attend._decode import reached
 from gazekit.attend._products import key_products, value_products
 from gazekit.attend._sdpa import fold, unfold
 from gazekit.attend._workspace import Workspace
-from gazekit.contracts import Plan, Tokens, in_view, reachable, to_heads
+from gazekit.contracts import Plan, Tokens, in_view, to_heads
 
 
 def attend_whole(
@@ -35,8 +36,8 @@ def attend_whole(
     # Sample by sample, so that what lies between the products stays in the caches.
     for sample in range(batch):
         some = slice(sample, sample + 1)
-        products = key_products(key[some], folded[some], workspace)
-        logits.view(products.transpose(2, 3).shape).copy_(products.transpose(2, 3))
+        products = key_products(key[some], folded[some], workspace)[:, :, :length].transpose(2, 3)
+        logits.view(products.shape).copy_(products)
         _look_up(table[sample], slot[sample], hidden)
         torch.add(hidden, logits, alpha=plan.scale, out=logits)
         blind = logits.amax(dim=-1, keepdim=True) == -math.inf
@@ -62,7 +63,7 @@ def _table(plan: Plan, dtype: torch.dtype) -> Float[Tensor, "batch #any_head que
 
 def _slots(plan: Plan, key: Tokens, heads: int) -> Int[Tensor, "batch #head query entry"]:
     """Which column of the table says what each query may do with each entry."""
-    base = reachable(plan.query, key, plan.confined)
+    base = reached(plan.query, key, plan.confined)
     free = plan.regions.count if plan.routes else 0
     if not plan.routes:
         return torch.where(base, free, free + 1)

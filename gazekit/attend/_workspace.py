@@ -29,6 +29,7 @@ class Workspace(threading.local):
         found = self._buffers.get((name, dtype))
         if found is None or found.numel() < size:
             # Some to spare, since what is attended grows by one entry a step.
-            found = torch.empty(size + size // 8, dtype=dtype)
+            with torch.inference_mode(False):
+                found = torch.empty(size + size // 8, dtype=dtype)
             self._buffers[name, dtype] = found
         return found[:size].view(shape)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from gazekit.attend._bias import bias_of
-from gazekit.attend._decode import refuses_decoding
+from gazekit.attend._decode import reached, refuses_decoding
 from gazekit.attend._dtype import followed, one_dtype
 from gazekit.attend._members import Members, members_of, pieces_of
 from gazekit.attend._products import key_products
@@ -19,7 +19,7 @@ from gazekit.attend._reading import Keys, reading_of
 from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
 from gazekit.attend._whole import attend_whole
 from gazekit.attend._workspace import Workspace
-from gazekit.contracts import Entries, Plan, reachable, to_heads
+from gazekit.contracts import Entries, Plan, to_heads
 
 # Of each bag's rows, the product with the bag's vector: what a gradient to a bag's weights is.
 _dot = torch.ops.aten._embedding_bag_per_sample_weights_backward
@@ -54,13 +54,14 @@ class GatherBackend:
         if not reading.gathers or key.shape[2] == 0:
             return _attend_all(query, entries, plan, workspace)
         members = members_of(pieces, spare=min(free, key.shape[2] - 1))
-        inside, outside = _logits(fold(query, key.shape[1]), entries, members, reading.keys, workspace)
-        frees = entries.tokens.narrow(free, key.shape[2])
-        seen = reachable(plan.query, frees, plan.confined)[:, :, 0]
+        logits = _logits(fold(query, key.shape[1]), entries, members, reading.keys, workspace)
         if members.there is not None:
-            inside = _hide(inside, members.there)
-        logits = torch.cat([inside, _hide(outside, seen)], dim=2)
-        return _weighted(logits * plan.scale, entries, members)[:, :, None]
+            logits[..., : pieces.most] = _hide(logits[..., : pieces.most], members.there)
+        seen = reached(plan.query, entries.tokens.narrow(free, key.shape[2]), plan.confined)[:, :, 0]
+        if not bool(seen.all()):
+            logits[..., pieces.most :] = _hide(logits[..., pieces.most :], seen)
+        weights = _softmax(logits * plan.scale, may_be_blind=pieces.least == 0)
+        return _weighted(weights.to(value.dtype), entries, members)[:, :, None]
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""
@@ -82,69 +83,67 @@ def _logits(
     members: Members,
     how: Keys,
     workspace: Workspace | None,
-) -> tuple[Float[Tensor, "batch head member"], Float[Tensor, "batch head free"]]:
-    """`query . key` in fp32 or wider: of the members of chosen regions, and of the free entries."""
-    key, index, heads = entries.key, members.index, query.shape[1] * query.shape[2]
+) -> Float[Tensor, "batch head entry"]:
+    """`query . key` in fp32 or wider: of the members of chosen regions and, behind them, of the free entries."""
+    key, index, free = entries.key, members.index, entries.free or 0
     if how == "whole":
         products = key_products(key, query, workspace)
-        return _picked(products, index, heads), _by_head(products[:, :, entries.free :], heads)
-    if how == "copied":
-        rows, where = _rows(key, index)
-        shape = (*key.shape[:2], index.shape[2], key.shape[3])
-        if workspace is None:
-            some = rows.index_select(0, where.flatten())
-        else:
-            some = workspace.take("keys", (where.numel(), key.shape[3]), key.dtype)
-            torch.index_select(rows, 0, where.flatten(), out=some)
-        inside = _by_head(key_products(some.view(shape), query, workspace), heads)
+        index = _grouped(index, key.shape[1], query.shape[2])
+        inside = products.transpose(2, 3).gather(3, index).flatten(1, 2)
+        outside = products[:, :, free : key.shape[2]]
     else:
         rows, where = _rows(key, index)
-        bags, each = math.prod(where.shape[:2]), where.shape[2]
-        bag = torch.arange(bags, device=index.device)
-        dots = _dot(
-            query.flatten(0, 2), rows, where.flatten(), bag * each, bag.repeat_interleave(each), 0
-        )
-        inside = _wide(dots).view(where.shape)
-    return inside, _by_head(key_products(key[:, :, entries.free :], query, workspace), heads)
+        if how == "copied":
+            shape = (*key.shape[:2], index.shape[2], key.shape[3])
+            some = _copied(rows, where.flatten(), workspace).view(shape)
+            products = key_products(some, query, workspace)
+            inside = products.transpose(2, 3).reshape(query.shape[0], -1, index.shape[2])
+        else:
+            inside = _dotted(query.flatten(0, 2), rows, where).to(key.dtype)
+        outside = key_products(key[:, :, free:], query, workspace)[:, :, : key.shape[2] - free]
+    logits = torch.cat([inside, outside.transpose(2, 3).flatten(1, 2)], dim=2)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _picked(
-    products: Float[Tensor, "batch kv_head entry folded"],
-    index: Int[Tensor, "batch any_head member"],
-    heads: int,
+def _copied(
+    rows: Float[Tensor, "row dim"], where: Int[Tensor, " member"], workspace: Workspace | None
+) -> Float[Tensor, "member dim"]:
+    """The rows side by side; in the workspace, if one is given."""
+    if workspace is None or rows.device.type != "cpu":
+        return rows.index_select(0, where)
+    some = workspace.take("keys", (where.shape[0], rows.shape[1]), rows.dtype)
+    return torch.index_select(rows, 0, where, out=some)
+
+
+def _dotted(
+    query: Float[Tensor, "bag dim"], rows: Float[Tensor, "row dim"], where: Int[Tensor, "batch head member"]
 ) -> Float[Tensor, "batch head member"]:
-    """The products of each head's members, in fp32 or wider."""
-    batch, kv_heads, entries, group = products.shape
-    first = torch.arange(batch * kv_heads, device=index.device).view(batch, kv_heads, 1, 1) * (entries * group)
-    column = torch.arange(group, device=index.device)[:, None]
-    place = (_grouped(index, kv_heads, group) * group).add_(first + column)
-    return _wide(products.take(place)).view(batch, heads, -1)
+    """The products of each head's query with the rows that it chose, read where they lie."""
+    bags, each = query.shape[0], where.shape[2]
+    bag = torch.arange(bags, device=where.device)
+    found: Tensor = _dot(query, rows, where.flatten(), bag * each, bag.repeat_interleave(each), 0)
+    return found.view(where.shape)
 
 
-def _by_head(
-    products: Float[Tensor, "batch kv_head entry folded"], heads: int
-) -> Float[Tensor, "batch head entry"]:
-    """The products of each head, in fp32 or wider."""
-    return _wide(products.transpose(2, 3)).reshape(products.shape[0], heads, -1)
+def _softmax(logits: Float[Tensor, "batch head entry"], may_be_blind: bool) -> Float[Tensor, "batch head entry"]:
+    """Weights; a head that sees nothing, which one that chose something is not, gives zeros."""
+    if not may_be_blind:
+        return logits.softmax(dim=-1)
+    blind = logits.amax(dim=-1, keepdim=True) == -math.inf
+    return logits.masked_fill(blind, 0.0).softmax(dim=-1).masked_fill(blind, 0.0)
 
 
 def _weighted(
-    logits: Float[Tensor, "batch head entry"], entries: Entries, members: Members
+    weights: Float[Tensor, "batch head entry"], entries: Entries, members: Members
 ) -> Float[Tensor, "batch head value_dim"]:
-    """The mean of the values of members and, behind them, free entries, weighted by a softmax."""
-    value, heads = entries.value, logits.shape[1]
-    blind = logits.amax(dim=-1, keepdim=True) == -math.inf
-    if bool(blind.any()):
-        logits = logits.masked_fill(blind, 0.0)
-        weights = logits.softmax(dim=-1).masked_fill(blind, 0.0).to(value.dtype)
-    else:
-        weights = logits.softmax(dim=-1).to(value.dtype)
-    index = _grouped(members.index, value.shape[1], heads // value.shape[1])
+    """The weighted sum of the values of members and, behind them, free entries."""
+    value = entries.value
+    batch, heads, length = weights.shape
+    index = _grouped(members.index, value.shape[1], heads // value.shape[1]).flatten(1, 2)
     free = torch.arange(entries.free or 0, value.shape[2], device=index.device)
-    index = torch.cat([index, free.expand(*index.shape[:3], -1)], dim=3)
-    rows, where = _rows(value, index.flatten(1, 2))
+    rows, where = _rows(value, torch.cat([index, free.expand(batch, heads, -1)], dim=2))
     out = embedding_bag(where.flatten(0, 1), rows, per_sample_weights=weights.flatten(0, 1), mode="sum")
-    return out.view(logits.shape[0], heads, -1)
+    return out.view(batch, heads, -1)
 
 
 def _grouped(

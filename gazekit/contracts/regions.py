@@ -146,6 +146,8 @@ class Rows:
         Anything for a row that a sample lacks.
         """
         wide = torch.promote_types(query.dtype, torch.float32)
+        if self.count == query.shape[2] == 1:
+            return query.to(wide)
         if not self.blocks:
             index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             return query.gather(2, index).to(wide)
