@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return COMMANDS[arguments.command](arguments)
+        return int(COMMANDS[arguments.command].run(arguments))
     except KeyboardInterrupt:
         print_error("stopped")
         return INTERRUPTED

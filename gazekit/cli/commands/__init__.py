@@ -1,0 +1,34 @@
+"""The commands, one file each. Rooms are loaded when a command needs them, so that help and errors are quick."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from gazekit.cli.commands import (
+    bench,
+    check,
+    compare,
+    cost,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    inspect,
+    show,
+    train,
+)
+
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "train": train,
+    "generate": generate,
+    "evaluate": evaluate,
+    "compare": compare,
+    "check": check,
+    "show": show,
+    "inspect": inspect,
+    "cost": cost,
+    "bench": bench,
+    "doctor": doctor,
+}
+"""By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""
