@@ -52,7 +52,6 @@ class Scene:
         route: Chooses among them.
         layers: As many as are gone through.
         scale: Factor on the logits.
-        kv_heads: KV heads.
     """
 
     layout: TokenLayout
@@ -61,7 +60,6 @@ class Scene:
     route: Router
     layers: list[Layer]
     scale: float
-    kv_heads: int
     backends: dict[str, Backend] = field(default_factory=dict)
 
     @cached_property
@@ -84,7 +82,8 @@ class Scene:
     def select(self, number: int) -> Selection | None:
         """Scores and routes in a layer."""
         layer = self.layers[number]
-        heads, kv_heads = layer.query.shape[1], self.kv_heads
+        kv_heads = layer.store.entries().key.shape[1]
+        heads = layer.query.shape[1]
         blank = layer.query[:, :kv_heads]
         look = Look(query=layer.query, key=blank, value=blank, layer=number, scale=self.scale)
         view = View(
@@ -152,4 +151,4 @@ def scene_of(
         store = ResidentStore()
         store.add(look, tokens.to(device), regions)
         layers.append(Layer(store=store, query=look.query, described=pool.describe(look, regions)))
-    return Scene(layout=layout, regions=regions, pool=pool, route=route, layers=layers, scale=scale, kv_heads=kv_heads)
+    return Scene(layout=layout, regions=regions, pool=pool, route=route, layers=layers, scale=scale)
