@@ -5,5 +5,8 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.xformers import XformersBackend
 
-__all__ = ["GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "choose", "refusals"]
+__all__ = [
+    "GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "XformersBackend", "choose", "refusals",
+]  # fmt: skip

@@ -19,8 +19,9 @@ def key_products(
     key: Float[Tensor, "batch kv_head entry dim"],
     query: Float[Tensor, "batch kv_head folded dim"],
     workspace: Workspace | None,
+    name: str = "products",
 ) -> Float[Tensor, "batch kv_head entry_and_more folded"]:
-    """`key . query`; in the workspace, if one is given, which autograd cannot follow.
+    """`key . query`; in the workspace by that name, if one is given, which autograd cannot follow.
 
     Behind the entries the products may go on with what lies in the buffer's room.
 
@@ -30,7 +31,7 @@ def key_products(
     if workspace is None or key.device.type != "cpu":
         return key @ turned
     key = _with_room(key)
-    out = workspace.take("products", (*key.shape[:3], query.shape[2]), key.dtype)
+    out = workspace.take(name, (*key.shape[:3], query.shape[2]), key.dtype)
     return _each(key, turned, out)
 
 

@@ -13,9 +13,9 @@ from torch.nn.functional import embedding_bag
 from gazekit.attend._bias import bias_of
 from gazekit.attend._decode import reached, refuses_decoding
 from gazekit.attend._dtype import followed, one_dtype
-from gazekit.attend._members import Members, members_of, pieces_of
+from gazekit.attend._members import Members, Pieces, members_of, pieces_of
 from gazekit.attend._products import key_products
-from gazekit.attend._reading import Keys, reading_of
+from gazekit.attend._reading import Keys, Reading, reading_of
 from gazekit.attend._sdpa import attend_folded, fold, fold_bias, unfold
 from gazekit.attend._whole import attend_whole
 from gazekit.attend._workspace import Workspace
@@ -44,14 +44,11 @@ class GatherBackend:
         query, key, value = one_dtype(query, entries.key, entries.value)
         entries, heads = replace(entries, key=key, value=value), query.shape[1]
         workspace = None if followed(query, key, value) else self.workspace
-        free = entries.free or 0
-        pieces = pieces_of(entries, plan)
-        reading = reading_of(
-            entries=key.shape[2], free=key.shape[2] - free, chosen=pieces.most, heads=heads, kv_heads=key.shape[1],
-            choosing=pieces.begin.shape[1], key_bytes=key.shape[3] * key.itemsize,
-            value_bytes=value.shape[3] * value.itemsize, tracked=workspace is None,
-        )  # fmt: skip
-        if not reading.gathers or key.shape[2] == 0:
+        pieces, free = pieces_of(entries, plan), entries.free or 0
+        if pieces.most == 0 and free == key.shape[2]:
+            return value.new_zeros(*query.shape[:3], value.shape[3])
+        reading = _reading(entries, pieces, heads, tracked=workspace is None)
+        if not reading.gathers:
             return _attend_all(query, entries, plan, workspace)
         members = members_of(pieces, spare=min(free, key.shape[2] - 1))
         logits = _logits(fold(query, key.shape[1]), entries, members, reading.keys, workspace)
@@ -66,6 +63,29 @@ class GatherBackend:
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""
         return refuses_decoding(entries, plan)
+
+
+def whole_is_cheaper(entries: Entries, plan: Plan) -> str | None:
+    """Why it would take less time to read everything under a mask; None = it would not, or hardly.
+
+    A lower bound where heads of a group choose together: how many they are the plan does not say.
+    """
+    pieces = pieces_of(entries, plan)
+    heads = max(pieces.begin.shape[1], entries.key.shape[1])
+    if _reading(entries, pieces, heads, tracked=followed(entries.key, entries.value)).gathers:
+        return None
+    return (
+        f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
+    )
+
+
+def _reading(entries: Entries, pieces: Pieces, heads: int, tracked: bool) -> Reading:
+    key, value = entries.key, entries.value
+    return reading_of(
+        entries=key.shape[2], free=key.shape[2] - (entries.free or 0), chosen=pieces.most, heads=heads,
+        kv_heads=key.shape[1], choosing=pieces.begin.shape[1], key_bytes=key.shape[3] * key.itemsize,
+        value_bytes=value.shape[3] * value.itemsize, tracked=tracked,
+    )  # fmt: skip
 
 
 def _attend_all(query: Tensor, entries: Entries, plan: Plan, workspace: Workspace | None) -> Tensor:
@@ -100,7 +120,7 @@ def _logits(
             inside = products.transpose(2, 3).reshape(query.shape[0], -1, index.shape[2])
         else:
             inside = _dotted(query.flatten(0, 2), rows, where).to(key.dtype)
-        outside = key_products(key[:, :, free:], query, workspace)[:, :, : key.shape[2] - free]
+        outside = key_products(key[:, :, free:], query, workspace, "outside")[:, :, : key.shape[2] - free]
     logits = torch.cat([inside, outside.transpose(2, 3).flatten(1, 2)], dim=2)
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
