@@ -36,6 +36,7 @@ def reached(
     """
     if any(bool((query.kind == int(kind)).any()) for kind in confined):
         return reachable(query, key, confined)
-    # Padding among the keys has no document, and gets none in common with padding among the queries.
-    document = query.document.masked_fill(~query.valid, -2)[..., None]
-    return (key.document[..., None, :] == document) & (key.order[..., None, :] <= query.order[..., None])
+    query_document = query.document.masked_fill(~query.valid, -2)[..., None]
+    key_document, key_order = (field[..., None, :] for field in (key.document, key.order))
+    same = (key_document == query_document) & key.valid[..., None, :]
+    return same & (key_order <= query.order[..., None])

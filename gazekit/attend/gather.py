@@ -117,7 +117,7 @@ def _logits(
             shape = (*key.shape[:2], index.shape[2], key.shape[3])
             some = _copied(rows, where.flatten(), workspace).view(shape)
             products = key_products(some, query, workspace)
-            inside = products.transpose(2, 3).reshape(query.shape[0], -1, index.shape[2])
+            inside = products[:, :, : index.shape[2]].transpose(2, 3).flatten(1, 2)
         else:
             inside = _dotted(query.flatten(0, 2), rows, where).to(key.dtype)
         outside = key_products(key[:, :, free:], query, workspace, "outside")[:, :, : key.shape[2] - free]
