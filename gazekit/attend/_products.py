@@ -15,6 +15,7 @@ from gazekit.attend._workspace import Workspace
 _MUCH = 1500
 _LITTLE_MORE = 1.15
 
+
 def key_products(
     key: Float[Tensor, "batch kv_head entry dim"],
     query: Float[Tensor, "batch kv_head folded dim"],
@@ -46,7 +47,11 @@ def _with_room(key: Float[Tensor, "batch kv_head entry dim"]) -> Float[Tensor, "
     if not evenly or not length < room <= _LITTLE_MORE * length:
         return key
     there = key.untyped_storage().nbytes() // key.itemsize - key.storage_offset()
-    return key.as_strided((batch, heads, room, dim), key.stride()) if batch * heads * room * dim <= there else key
+    return (
+        key.as_strided((batch, heads, room, dim), key.stride())
+        if batch * heads * room * dim <= there
+        else key
+    )
 
 
 def value_products(

@@ -74,9 +74,7 @@ def whole_is_cheaper(entries: Entries, plan: Plan) -> str | None:
     heads = max(pieces.begin.shape[1], entries.key.shape[1])
     if _reading(entries, pieces, heads, tracked=followed(entries.key, entries.value)).gathers:
         return None
-    return (
-        f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
-    )
+    return f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
 
 
 def _reading(entries: Entries, pieces: Pieces, heads: int, tracked: bool) -> Reading:
@@ -145,7 +143,9 @@ def _dotted(
     return found.view(where.shape)
 
 
-def _softmax(logits: Float[Tensor, "batch head entry"], may_be_blind: bool) -> Float[Tensor, "batch head entry"]:
+def _softmax(
+    logits: Float[Tensor, "batch head entry"], may_be_blind: bool
+) -> Float[Tensor, "batch head entry"]:
     """Weights; a head that sees nothing, which one that chose something is not, gives zeros."""
     if not may_be_blind:
         return logits.softmax(dim=-1)
@@ -158,7 +158,7 @@ def _weighted(
 ) -> Float[Tensor, "batch head value_dim"]:
     """The weighted sum of the values of members and, behind them, free entries."""
     value = entries.value
-    batch, heads, length = weights.shape
+    batch, heads = weights.shape[:2]
     index = _grouped(members.index, value.shape[1], heads // value.shape[1]).flatten(1, 2)
     free = torch.arange(entries.free or 0, value.shape[2], device=index.device)
     rows, where = _rows(value, torch.cat([index, free.expand(batch, heads, -1)], dim=2))

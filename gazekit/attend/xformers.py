@@ -46,11 +46,11 @@ class XformersBackend:
         index, lengths = index.gather(2, order), there.sum(dim=2)
         if index.shape[2] == 0:
             return value.new_zeros(*query.shape[:3], value.shape[3])
-        taken = (
+        keys, values = (
             field.gather(2, index[..., None].expand(-1, -1, -1, field.shape[3])) for field in (key, value)
         )
         folded = fold(query, kv_heads)
-        out = _attend(folded, *taken, lengths.flatten().tolist(), plan.scale)
+        out = _attend(folded, keys, values, lengths.flatten().tolist(), plan.scale)
         return unfold(out.masked_fill((lengths == 0)[..., None, None], 0.0), query.shape[1])
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:

@@ -2,5 +2,8 @@
 
 from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
 from gazekit.bench.machine import machine, versions
+from gazekit.bench.overhead import Overhead, OverheadShape, bench_overhead
 
-__all__ = ["DecodeResult", "DecodeShape", "bench_decode", "machine", "versions"]
+__all__ = [
+    "DecodeResult", "DecodeShape", "Overhead", "OverheadShape", "bench_decode", "bench_overhead", "machine", "versions",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +83,7 @@ def bench_overhead(shape: OverheadShape, *, repeats: int = 15) -> Iterator[Overh
     with torch.no_grad():
         steps = repeats + 2
         made = _Prompt(shape, steps)
-        runs = [_Parts(made), _Function(made)]
+        runs: list[Callable[[int], Tensor]] = [_Parts(made), _Function(made)]
         outs = [torch.cat([run(layer) for layer in range(shape.layers)]).float() for run in runs]
         error = float((outs[0] - outs[1]).norm() / outs[1].norm())
         forms = dict(zip(("parts", "function"), runs, strict=True))
@@ -182,15 +182,14 @@ class _Function:
         self.means = [parts.memory[look.layer].described[0].tensors["mean"] for look in made.held]
         room = end - made.layout.length
         self.key, self.value = (
-            [
-                torch.nn.functional.pad(getattr(look, name), (0, 0, 0, room))[:, :, order]
-                for look in made.held
-            ]
+            [torch.nn.functional.pad(getattr(look, name), (0, 0, 0, room))[:, :, order] for look in made.held]
             for name in ("key", "value")
         )
         self.taken = [0] * len(made.held)
         entries = self._entries(0, made.layout.length)
-        first = self._plan(self.divisions[0], torch.zeros(1, made.shape.sizes.num_heads, 1, made.shape.k).int())
+        first = self._plan(
+            self.divisions[0], torch.zeros(1, made.shape.sizes.num_heads, 1, made.shape.k).int()
+        )
         self.backend = choose(made.gaze.backend, entries, first)
 
     def __call__(self, layer: int) -> Float[Tensor, "1 head 1 dim"]:

@@ -6,9 +6,9 @@ import argparse
 from types import ModuleType
 
 from gazekit.cli.arguments import add_command
-from gazekit.cli.commands.bench import decode
+from gazekit.cli.commands.bench import decode, overhead
 
-KINDS: dict[str, ModuleType] = {"decode": decode}
+KINDS: dict[str, ModuleType] = {"decode": decode, "overhead": overhead}
 """By name, in the order in which help lists them: each has `add(kinds)` and `run(arguments)`."""
 
 
