@@ -160,7 +160,7 @@ def test_the_parts_load_without_the_libraries_behind_the_doors():
     rooms = [room for room in ROOMS if LEVELS[room] <= 1]
     loaded = modules_after("import " + ", ".join(f"gazekit.{room}" for room in rooms))
     assert loaded.isdisjoint(
-        {"transformers", "lightning", "omegaconf", "torchmetrics", "matplotlib", "hypothesis"}
+        {"transformers", "lightning", "omegaconf", "torchmetrics", "matplotlib", "hypothesis", "triton"}
     )
 
 

@@ -5,8 +5,16 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 from gazekit.attend.xformers import XformersBackend
 
 __all__ = [
-    "GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "XformersBackend", "choose", "refusals",
-]  # fmt: skip
+    "GatherBackend",
+    "MaskedBackend",
+    "NativeBackend",
+    "ReferenceBackend",
+    "TritonBackend",
+    "XformersBackend",
+    "choose",
+    "refusals",
+]

@@ -68,7 +68,7 @@ def value_products(
 def _each(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
     """The products of all heads, one by one where much lies in a store's buffer with room behind each head.
 
-    There a CPU's batched product leaves its fast kernel; for little, that is still less than to call it again and again.
+    There a CPU's batched product leaves its fast kernel; for little, that is still less than to call it for each.
     """
     one_piece = left.is_contiguous() and (right.is_contiguous() or right.transpose(2, 3).is_contiguous())
     if one_piece or max(left.shape[2], right.shape[2]) < _MUCH:

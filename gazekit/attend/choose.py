@@ -13,6 +13,7 @@ from gazekit.attend.gather import GatherBackend, whole_is_cheaper
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 from gazekit.attend.xformers import XformersBackend
 from gazekit.contracts import Backend, Entries, Plan
 
@@ -23,16 +24,17 @@ _BACKENDS: dict[str, Backend] = {
     "masked": MaskedBackend(),
     "gather": GatherBackend(),
     "native": NativeBackend(),
+    "triton": TritonBackend(),
     "xformers": XformersBackend(),
 }
-_PREFERENCE = ("native", "gather", "masked")
+_PREFERENCE = ("triton", "native", "gather", "masked")
 _said: set[str] = set()
 # Why "auto" passes by one that can.
 _PASSED_BY: Mapping[str, Callable[[Entries, Plan], str | None]] = {"gather": whole_is_cheaper}
 
 
 def choose(name: str, entries: Entries, plan: Plan) -> Backend:
-    """The backend of that name, or for "auto" the first that can and pays of native, gather, masked.
+    """The backend of that name, or for "auto" the first that can and pays of triton, native, gather, masked.
 
     What "auto" takes, and why not those before it, is logged once for each answer that differs.
 

@@ -48,10 +48,11 @@ def test_refusals_name_every_backend():
         "masked": None,
         "gather": None,
         "native": UNBUILT,
+        "triton": "it runs on a CUDA GPU, and the keys lie on cpu",
         "xformers": "query heads that share keys choose apart, and xformers has no mask for each of them",
     }
     refused = refusals(prefill.entries, prefill.plan)
-    assert [name for name, reason in refused.items() if reason] == ["gather", "native", "xformers"]
+    assert [name for name, reason in refused.items() if reason] == ["gather", "native", "triton", "xformers"]
 
 
 def test_auto_takes_the_native_kernel_where_it_is_built(native_kernel):
@@ -75,6 +76,8 @@ def test_the_choice_is_logged_once_for_each_answer(caplog, monkeypatch):
             choose("auto", made.entries, made.plan)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3
-    assert said[0] == f"backend auto: gather; not native: {UNBUILT}; masked could stand in for it"
-    assert said[1].startswith("backend auto: masked; not native: it decodes one query per sample")
+    assert said[0].startswith("backend auto: gather; not triton: it runs on a CUDA GPU")
+    assert said[0].endswith(f"; not native: {UNBUILT}; masked could stand in for it")
+    assert said[1].startswith("backend auto: masked; not triton: ")
+    assert "; not native: it decodes one query per sample" in said[1]
     assert "not gather: a head looks at 16 of 36 entries" in said[2]
