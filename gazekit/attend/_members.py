@@ -47,7 +47,7 @@ def pieces_of(entries: Entries, plan: Plan) -> Pieces:
     assert entries.begin is not None, "see refuses"
     assert entries.count is not None, "see refuses"
     index = plan.selection.index[:, :, 0].long()
-    heads = max(index.shape[1], entries.begin.shape[1])
+    heads = max(field.shape[1] for field in (index, entries.begin, entries.tokens.kind))
     index = to_heads(index, heads).expand(-1, heads, -1)
     empty = (index < 0) | (plan.rows.of < 0)[:, :, None]
     slot = index.masked_fill(empty, 0)
@@ -60,8 +60,8 @@ def pieces_of(entries: Entries, plan: Plan) -> Pieces:
     return Pieces(begin=begin, count=count, most=int(most), least=int(least))
 
 
-def members_of(pieces: Pieces, spare: int) -> Members:
-    """The entries of pieces, by adding up steps from one entry to the next; `spare` is one that may be read."""
+def members_of(pieces: Pieces, entries: Entries, spare: int) -> Members:
+    """Where pieces of the entries lie, by adding up steps from one entry to the next; `spare` is one that may be read."""
     begin, count = pieces.begin, pieces.count
     ends = count.cumsum(dim=2)
     # From a region's last entry a step leads to the next one's first; an empty region's steps add up to none.
@@ -70,8 +70,14 @@ def members_of(pieces: Pieces, spare: int) -> Members:
     step = torch.ones(*begin.shape[:2], pieces.most + 1, dtype=torch.int64, device=begin.device)
     step[..., 0] = 0
     index = step.scatter_add_(2, ends - count, jump).cumsum(dim=2)[..., :-1]
-    if pieces.least == pieces.most:
-        return Members(index, None)
-    there = torch.arange(pieces.most, device=begin.device) < ends[..., -1:]
-    first = torch.where(there[..., :1], index[..., :1], spare)
-    return Members(torch.where(there, index, first), there)
+    there = None
+    if pieces.least < pieces.most:
+        there = torch.arange(pieces.most, device=begin.device) < ends[..., -1:]
+        index = torch.where(there, index, torch.where(there[..., :1], index[..., :1], spare))
+    # A place among the regions' may be padding; where none is, nobody need look at each.
+    valid = entries.tokens.valid[..., : entries.free]
+    if not bool(valid.all()):
+        valid = to_heads(entries.tokens.valid, index.shape[1]).expand(-1, index.shape[1], -1)
+        real = valid.gather(2, index)
+        there = real if there is None else there & real
+    return Members(index, there)

@@ -50,14 +50,14 @@ class GatherBackend:
         reading = _reading(entries, pieces, heads, tracked=workspace is None)
         if not reading.gathers:
             return _attend_all(query, entries, plan, workspace)
-        members = members_of(pieces, spare=min(free, key.shape[2] - 1))
+        members = members_of(pieces, entries, spare=min(free, key.shape[2] - 1))
         logits = _logits(fold(query, key.shape[1]), entries, members, reading.keys, workspace)
         if members.there is not None:
             logits[..., : pieces.most] = _hide(logits[..., : pieces.most], members.there)
         seen = reached(plan.query, entries.tokens.narrow(free, key.shape[2]), plan.confined)[:, :, 0]
         if not bool(seen.all()):
             logits[..., pieces.most :] = _hide(logits[..., pieces.most :], seen)
-        weights = _softmax(logits * plan.scale, may_be_blind=pieces.least == 0)
+        weights = _softmax(logits * plan.scale, may_be_blind=pieces.least == 0 or members.there is not None)
         return _weighted(weights.to(value.dtype), entries, members)[:, :, None]
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:

@@ -34,7 +34,7 @@ class XformersBackend:
         query, key, value = one_dtype(query, entries.key, entries.value)
         free, (batch, kv_heads, length) = entries.free or 0, key.shape[:3]
         pieces = pieces_of(entries, plan)
-        members = members_of(pieces, spare=0)
+        members = members_of(pieces, entries, spare=0)
         seen = reached(plan.query, entries.tokens.narrow(free, length), plan.confined)[:, :, 0]
         index = members.index.expand(-1, kv_heads, -1)
         there = torch.ones_like(index, dtype=torch.bool) if members.there is None else members.there
