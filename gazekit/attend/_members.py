@@ -61,7 +61,7 @@ def pieces_of(entries: Entries, plan: Plan) -> Pieces:
 
 
 def members_of(pieces: Pieces, entries: Entries, spare: int) -> Members:
-    """Where pieces of the entries lie, by adding up steps from one entry to the next; `spare` is one that may be read."""
+    """Where pieces of the entries lie, by adding up steps from entry to entry; `spare` is one that may be read."""
     begin, count = pieces.begin, pieces.count
     ends = count.cumsum(dim=2)
     # From a region's last entry a step leads to the next one's first; an empty region's steps add up to none.
