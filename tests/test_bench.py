@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from gazekit.bench import DecodeShape, bench_decode
+from gazekit.bench import DecodeShape, OverheadShape, bench_decode, bench_overhead
+from gazekit.cli.main import main
 from gazekit.gaze import shape_of
 
 TINY = {"sizes": shape_of("1,4,2,16"), "visual": 1000, "attend": 144, "text": 20, "layers": 2}
@@ -99,3 +100,23 @@ def test_an_unknown_backend_is_named(run):
     )
     assert code != 0
     assert "did you mean 'native'?" in err
+
+
+def test_parts_and_the_one_function_compute_the_same():
+    shape = OverheadShape(sizes=shape_of("1,4,2,16"), units=1, text=9, k=3, layers=2, dtype=torch.float32)
+    *_, found = bench_overhead(shape, repeats=2)
+    assert found.error == 0.0
+    assert found.overhead == pytest.approx(found.parts_ms / found.function_ms - 1)
+
+
+def test_overhead_needs_something_to_look_at():
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        OverheadShape(sizes=shape_of("tiny"), units=1, k=0)
+
+
+def test_overhead_is_printed_and_written(tmp_path, capsys):
+    path = tmp_path / "overhead.json"
+    command = "bench overhead --shape 1,4,2,16 --units 1 --text 5 --k 2 --layers 1 --repeats 1 --json"
+    assert main([*command.split(), str(path)]) == 0
+    assert "one function" in capsys.readouterr().out
+    assert json.loads(path.read_text())["overhead"]["error"] == 0.0

@@ -137,6 +137,8 @@ class Rows:
 
     def narrow(self, start: int, stop: int) -> Rows:
         """The rows `[start, stop)`; queries of other rows get -1."""
+        if start <= 0 and stop >= self.count:
+            return self
         inside = (self.of >= start) & (self.of < stop)
         return Rows(
             of=torch.where(inside, self.of - start, -1),
@@ -153,6 +155,8 @@ class Rows:
         Anything for a row that a sample lacks.
         """
         wide = torch.promote_types(query.dtype, torch.float32)
+        if self.count == query.shape[2] == 1:
+            return query.to(wide)
         if not self.blocks:
             index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             return query.gather(2, index).to(wide)
