@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
-from gazekit.contracts import Entries, Plan, reachable
+from gazekit.contracts import Entries, Plan, Tokens
 from gazekit.kernels import native
+from gazekit.kernels.naive import Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +33,18 @@ class NativeBackend:
         assert entries.count is not None, "see refuses"
         assert entries.free is not None, "see refuses"
         query, key, value = one_dtype(query, entries.key, entries.value)
-        frees = entries.tokens.narrow(entries.free, key.shape[2])
-        index = plan.selection.index[:, :, 0]
-        padding = plan.rows.of[:, 0] < 0
         out = native.decode(
             query=query[:, :, 0],
             key=key,
             value=value,
             begin=entries.begin,
             count=entries.count,
-            index=index.masked_fill(padding[:, None, None], -1),
+            index=plan.selection.index[:, :, 0],
+            row=plan.rows.of[:, 0],
             free_begin=entries.free,
-            free_seen=reachable(plan.query, frees, plan.confined)[:, :, 0],
+            asking=_facts(plan.query),
+            asked=_facts(entries.tokens),
+            confined=plan.confined,
             scale=plan.scale,
         )
         return out[:, :, None]
@@ -60,3 +61,7 @@ class NativeBackend:
         if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
             return "it has no backward, and gradients are asked for"
         return native.missing()
+
+
+def _facts(tokens: Tokens) -> Facts:
+    return Facts(tokens.kind, tokens.unit, tokens.document, tokens.order)

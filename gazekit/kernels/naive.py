@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+class Facts(NamedTuple):
+    """What is known of tokens: the integers of `gazekit.contracts.Tokens` that say who may see whom."""
+
+    kind: Int[Tensor, "batch #kv_head token"]
+    unit: Int[Tensor, "batch #kv_head token"]
+    document: Int[Tensor, "batch #kv_head token"]
+    order: Int[Tensor, "batch #kv_head token"]
 
 
 def decode(
@@ -14,8 +27,11 @@ def decode(
     begin: Int[Tensor, "batch #kv_head region"],
     count: Int[Tensor, "batch #kv_head region"],
     index: Int[Tensor, "batch index_head slot"],
+    row: Int[Tensor, " batch"],
     free_begin: int,
-    free_seen: Bool[Tensor, "batch #kv_head free"],
+    asking: Facts,
+    asked: Facts,
+    confined: frozenset[int],
     scale: float,
 ) -> Float[Tensor, "batch head value_dim"]:
     """Attention of one query per sample, in fp32, head by head.
@@ -27,8 +43,11 @@ def decode(
         begin: First entry of each region; its entries lie one after another.
         count: Entries of each region.
         index: Regions that each head looks at, -1 = empty; the head axis counts heads, KV heads or 1.
-        free_begin: First entry that is in no region; the free ones lie behind it, as many as `free_seen` has.
-        free_seen: True = in view.
+        row: The row of each query, -1 = it has none and looks at no region.
+        free_begin: First entry that is in no region, as all behind it are.
+        asking: What each query is.
+        asked: What each entry is.
+        confined: Kinds of queries that see entries of their own unit only.
         scale: Factor on the logits.
 
     Returns:
@@ -43,12 +62,61 @@ def decode(
             at = kv if begin.shape[1] > 1 else 0
             entries: list[int] = []
             for region in index[b, h * index.shape[1] // heads].tolist():
-                if region >= 0:
+                if region >= 0 and row[b] >= 0:
                     first = int(begin[b, at, region])
                     entries += range(first, first + int(count[b, at, region]))
-            seen = free_seen[b, kv if free_seen.shape[1] > 1 else 0]
-            entries += [free_begin + free for free in seen.nonzero().flatten().tolist()]
+            entries += [e for e in range(free_begin, key.shape[2]) if _sees(asking, asked, confined, b, kv, e)]
             if entries:
                 logits = scale * (key[b, kv, entries].float() @ query[b, h].float())
                 out[b, h] = logits.softmax(-1) @ value[b, kv, entries].float()
     return out.to(value.dtype)
+
+
+def _sees(asking: Facts, asked: Facts, confined: frozenset[int], b: int, kv: int, entry: int) -> bool:
+    """Both real, same document, the entry not later; for confined kinds of queries their own unit only."""
+    query = [int(field[b, 0, 0]) for field in asking]
+    key = [int(field[b, kv if field.shape[1] > 1 else 0, entry]) for field in asked]
+    real = query[0] != 0 and key[0] != 0
+    inside = query[0] not in confined or query[1] == key[1]
+    return real and inside and query[2] == key[2] and key[3] <= query[3]
+
+
+def scores(
+    query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
+) -> Float[Tensor, "batch head region"]:
+    """How well each region's descriptor matches each query: their product, unscaled.
+
+    Args:
+        query: One per sample and head.
+        descriptor: Query heads of a group share those of their KV head.
+    """
+    group = query.shape[1] // descriptor.shape[1]
+    return torch.einsum("bhd,bhrd->bhr", query, descriptor.repeat_interleave(group, dim=1))
+
+
+def select(
+    score: Float[Tensor, "batch head row region"],
+    complete: Bool[Tensor, "batch row region"],
+    k: int,
+    openness: float,
+) -> Int[Tensor, "batch head row slot"]:
+    """The `k + ceil(openness * (complete regions of the row - k))` highest complete regions of each row.
+
+    Args:
+        score: Any number but NaN; of equal ones the lower region goes first.
+        complete: What may be chosen.
+        k: Regions of a row at openness 0.
+        openness: From 0 to 1.
+
+    Returns:
+        Region ids, ascending; -1 where a row has fewer than the most there can be.
+    """
+    opened = lambda count: min(count, k + math.ceil(openness * max(count - k, 0)))  # noqa: E731
+    batch, heads, rows, regions = score.shape
+    index = torch.full((batch, heads, rows, opened(regions)), -1, dtype=torch.int32)
+    for b, h, r in itertools.product(range(batch), range(heads), range(rows)):
+        able = complete[b, r].nonzero().flatten().tolist()
+        value = score[b, h, r].tolist()
+        best = sorted(able, key=lambda region: (-value[region], region))[: opened(len(able))]
+        index[b, h, r, : len(best)] = torch.tensor(sorted(best), dtype=torch.int32)
+    return index

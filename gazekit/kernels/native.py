@@ -1,94 +1,83 @@
-"""The CPU kernel in C++: built once by the system's compiler, kept in a cache folder, called through ctypes."""
+"""The CPU kernels in C++: arrays in, arrays out, each equal to the function of its name in `naive`."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+import math
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_SOURCE = Path(__file__).with_name("decode.cpp")
+from gazekit.kernels.library import LEVELS, build, forget, is_vectorised, level, library, missing, unbuildable
+from gazekit.kernels.naive import Facts
+
+__all__ = [
+    "LEVELS", "build", "decode", "forget", "is_vectorised", "level", "missing", "scores", "select", "serves",
+    "unbuildable",
+]  # fmt: skip
+
 _GROUP = 64
-_FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
-_POINTERS = ("query", "key", "value", "out", "begin", "count", "index", "free_seen")
-_INTEGERS = (
-    "batch", "heads", "kv_heads", "dim", "value_dim", "regions", "slots", "free_begin", "frees",
-    "region_heads", "index_heads", "free_heads",
-    "key_batch", "key_head", "key_row", "value_batch", "value_head", "value_row",
-    "is_bf16", "threads",
-)  # fmt: skip
 
 
-class _Call(ctypes.Structure):
-    """What `decode.cpp` calls Call, field for field."""
+def _numbers(names: str) -> list[tuple[str, type[ctypes.c_int64]]]:
+    return [(name, ctypes.c_int64) for name in names.split()]
+
+
+def _addresses(names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
+    return [(name, ctypes.c_void_p) for name in names.split()]
+
+
+class _Facts(ctypes.Structure):
+    """What `decode.cpp` calls Facts, field for field."""
+
+    _fields_ = [*_addresses("kind unit document order"), *_numbers("batch head")]
+
+
+class _Decode(ctypes.Structure):
+    """What `decode.cpp` calls Call."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in _POINTERS),
-        *((name, ctypes.c_int64) for name in _INTEGERS),
+        *_addresses("query key value out begin count index row"),
+        ("asking", _Facts),
+        ("asked", _Facts),
+        *_numbers("batch heads kv_heads dim value_dim regions slots free_begin frees"),
+        *_numbers("region_heads index_heads row_batch confined"),
+        *_numbers("key_batch key_head key_row value_batch value_head value_row is_bf16 threads"),
         ("scale", ctypes.c_double),
     ]
 
 
-def missing() -> str | None:
-    """Why the kernel cannot be called now; None = it can."""
-    if _library() is not None:
-        return None
-    if (reason := unbuildable()) is not None:
-        return reason
-    return (
-        "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (about a second)"
-    )
+class _Scores(ctypes.Structure):
+    """What `select.cpp` calls Scores."""
+
+    _fields_ = [
+        *_addresses("query descriptor out"),
+        *_numbers("batch heads kv_heads regions dim descriptor_batch descriptor_head descriptor_row threads"),
+    ]
 
 
-def build() -> Path:
-    """Compiles the kernel for this machine, unless that was done before; returns the library.
+class _Select(ctypes.Structure):
+    """What `select.cpp` calls Select."""
 
-    Raises:
-        RuntimeError: There is no C++ compiler, or it fails; what it said is in the message.
+    _fields_ = [
+        *_addresses("score complete index"),
+        *_numbers("batch heads rows regions slots k complete_batch complete_row threads"),
+        ("openness", ctypes.c_double),
+    ]
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether a kernel may compute with these instead of torch: it is built, and no gradient or trace is asked for.
+
+    A kernel that nobody asked to build is not missed: whoever asks this has another way.
     """
-    target = _target()
-    if target.is_file():
-        return target
-    if (reason := unbuildable()) is not None:
-        raise RuntimeError(f"the native kernel cannot be built: {reason}")
-    compiler = _compiler()
-    assert compiler is not None, "_unbuildable says so"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
-        said = ""
-        # Without OpenMP (Apple's clang) it runs on one thread; without -march=native, in portable code.
-        for extra in (("-march=native", "-fopenmp"), ("-march=native",), ()):
-            done = subprocess.run(
-                [compiler, *_FLAGS, *extra, str(_SOURCE), "-o", str(made)], capture_output=True, text=True
-            )
-            if done.returncode == 0:
-                os.replace(made, target)
-                forget()
-                return target
-            said = done.stderr.strip() or f"exit code {done.returncode}"
-    raise RuntimeError(f"the native kernel cannot be built: {compiler} says: {said[-2000:]}")
-
-
-def forget() -> None:
-    """Looks for a built kernel again at the next call."""
-    _library.cache_clear()
-
-
-def is_vectorised() -> bool:
-    """Whether the built kernel uses AVX-512 and its bf16 products; else it is the portable code."""
-    library = _library()
-    return library is not None and bool(library.gaze_wide())
+    return (
+        all(type(tensor) is Tensor and tensor.device.type == "cpu" for tensor in tensors)
+        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        and not torch.compiler.is_compiling()
+        and library() is not None
+    )
 
 
 def decode(
@@ -98,8 +87,11 @@ def decode(
     begin: Int[Tensor, "batch #kv_head region"],
     count: Int[Tensor, "batch #kv_head region"],
     index: Int[Tensor, "batch index_head slot"],
+    row: Int[Tensor, " batch"],
     free_begin: int,
-    free_seen: Bool[Tensor, "batch #kv_head free"],
+    asking: Facts,
+    asked: Facts,
+    confined: frozenset[int],
     scale: float,
 ) -> Float[Tensor, "batch head value_dim"]:
     """Attention of one query per sample; equals `naive.decode`, where the arguments are described.
@@ -115,73 +107,98 @@ def decode(
         raise ValueError(
             f"at most {_GROUP} query heads may share a KV head, got {query.shape[1] // key.shape[1]}; use naive.decode"
         )
-    library = _library()
-    if library is None:
-        raise RuntimeError(f"the native kernel cannot be called: {missing()}")
     key, value = (field if field.stride(3) == 1 else field.contiguous() for field in (key, value))
     query, begin, count = query.contiguous(), begin.contiguous(), count.contiguous()
-    index, seen = index.to(torch.int32).contiguous(), free_seen.contiguous()
+    index = index.to(torch.int32).contiguous()
+    asking, asked = _aligned(asking), _aligned(asked)
     out = value.new_empty(*query.shape[:2], value.shape[3])
-    call = _Call(
+    call = _Decode(
         query=query.data_ptr(), key=key.data_ptr(), value=value.data_ptr(), out=out.data_ptr(),
-        begin=begin.data_ptr(), count=count.data_ptr(), index=index.data_ptr(), free_seen=seen.data_ptr(),
+        begin=begin.data_ptr(), count=count.data_ptr(), index=index.data_ptr(), row=row.data_ptr(),
+        asking=_facts(asking), asked=_facts(asked),
         batch=query.shape[0], heads=query.shape[1], kv_heads=key.shape[1], dim=query.shape[2],
         value_dim=value.shape[3], regions=begin.shape[2], slots=index.shape[2], free_begin=free_begin,
-        frees=seen.shape[2], region_heads=begin.shape[1], index_heads=index.shape[1], free_heads=seen.shape[1],
+        frees=key.shape[2] - free_begin, region_heads=begin.shape[1], index_heads=index.shape[1],
+        row_batch=row.stride(0), confined=sum(1 << kind for kind in confined),
         key_batch=key.stride(0), key_head=key.stride(1), key_row=key.stride(2),
         value_batch=value.stride(0), value_head=value.stride(1), value_row=value.stride(2),
         is_bf16=query.dtype == torch.bfloat16, threads=torch.get_num_threads(), scale=scale,
     )  # fmt: skip
-    library.gaze_decode(ctypes.byref(call))
+    _call("gaze_decode", call)
     return out
 
 
-@functools.cache
-def _library() -> ctypes.CDLL | None:
-    """The built kernel, None = there is none; GAZEKIT_NATIVE=1 has it built."""
-    if os.environ.get("GAZEKIT_NATIVE") == "1" and unbuildable() is None:
-        build()
-    target = _target()
-    if not target.is_file():
-        return None
-    library = ctypes.CDLL(str(target))
-    library.gaze_decode.argtypes, library.gaze_decode.restype = [ctypes.POINTER(_Call)], None
-    library.gaze_wide.argtypes, library.gaze_wide.restype = [], ctypes.c_int
-    return library
+def _aligned(facts: Facts) -> Facts:
+    """The same where the fields lie alike, each token beside the next; else copies that do."""
+    strides = facts.kind.stride()
+    if strides[2] == 1 and all(field.stride() == strides for field in facts):
+        return facts
+    return Facts(*(field.contiguous() for field in facts))
 
 
-def unbuildable() -> str | None:
-    """Why the kernel cannot be built here; None = it can."""
-    if sys.platform == "win32":
-        return "it is built with a compiler of Unix, and this is Windows"
-    if _compiler() is None:
-        return "there is no C++ compiler (c++, g++ or clang++) on the PATH; install one, or name one in CXX"
-    return None
-
-
-def _compiler() -> str | None:
-    named = os.environ.get("CXX")
-    return next(
-        (found for name in filter(None, (named, "c++", "g++", "clang++")) if (found := shutil.which(name))),
-        None,
+def _facts(facts: Facts) -> _Facts:
+    kind = facts.kind
+    return _Facts(
+        *(field.data_ptr() for field in facts),
+        batch=kind.stride(0),
+        head=kind.stride(1) if kind.shape[1] > 1 else 0,
     )
 
 
-def _target() -> Path:
-    """Where the library for this source and this processor lies."""
-    root = (
-        os.environ.get("GAZEKIT_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gazekit"
-    )
-    stamp = hashlib.sha256(_SOURCE.read_bytes())
-    stamp.update(" ".join((*_FLAGS, platform.machine(), _processor())).encode())
-    return Path(root) / f"decode-{stamp.hexdigest()[:16]}.so"
+def scores(
+    query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
+) -> Float[Tensor, "batch head region"]:
+    """How well each region's descriptor matches each query; equals `naive.scores`. Both fp32, on the CPU.
+
+    Raises:
+        RuntimeError: The kernel is not built; see `missing`.
+    """
+    query = query.contiguous()
+    descriptor = descriptor if descriptor.stride(3) == 1 else descriptor.contiguous()
+    out = query.new_empty(*query.shape[:2], descriptor.shape[2])
+    call = _Scores(
+        query=query.data_ptr(), descriptor=descriptor.data_ptr(), out=out.data_ptr(),
+        batch=query.shape[0], heads=query.shape[1], kv_heads=descriptor.shape[1], regions=descriptor.shape[2],
+        dim=query.shape[2], descriptor_batch=descriptor.stride(0), descriptor_head=descriptor.stride(1),
+        descriptor_row=descriptor.stride(2), threads=torch.get_num_threads(),
+    )  # fmt: skip
+    _call("gaze_scores", call)
+    return out
 
 
-def _processor() -> str:
-    """The instructions that the processor has, so that a home folder shared by machines keeps them apart."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+def select(
+    score: Float[Tensor, "batch head row region"],
+    complete: Bool[Tensor, "batch row region"],
+    k: int,
+    openness: float,
+) -> Int[Tensor, "batch head row slot"]:
+    """The highest complete regions of each row; equals `naive.select` bit for bit. fp32, on the CPU.
+
+    Raises:
+        RuntimeError: The kernel is not built; see `missing`.
+    """
+    score = score.contiguous()
+    complete = complete if complete.stride(2) == 1 else complete.contiguous()
+    regions = score.shape[3]
+    slots = min(regions, k + math.ceil(openness * max(regions - k, 0)))
+    index = torch.empty(*score.shape[:3], slots, dtype=torch.int32)
+    call = _Select(
+        score=score.data_ptr(), complete=complete.data_ptr(), index=index.data_ptr(),
+        batch=score.shape[0], heads=score.shape[1], rows=score.shape[2], regions=regions, slots=slots, k=k,
+        complete_batch=complete.stride(0), complete_row=complete.stride(1), threads=torch.get_num_threads(),
+        openness=openness,
+    )  # fmt: skip
+    _call("gaze_select", call)
+    return index
+
+
+def _call(name: str, call: ctypes.Structure) -> None:
+    """Calls a kernel, without Python's lock.
+
+    Raises:
+        RuntimeError: It is not built.
+    """
+    found = library()
+    if found is None:
+        raise RuntimeError(f"the native kernel cannot be called: {missing()}")
+    getattr(found, name)(ctypes.addressof(call))

@@ -7,11 +7,18 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from gazekit.kernels import native
+
 
 def dot(
     query: Float[Tensor, "batch head row dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
 ) -> Float[Tensor, "batch head row region"]:
-    """`query . descriptor`; query heads of a group share their KV head's descriptors."""
+    """`query . descriptor`; query heads of a group share their KV head's descriptors.
+
+    One row each, as in decoding, is for a kernel of our own where that is built: torch's product wants more rows.
+    """
+    if query.shape[2] == 1 and descriptor.dtype == torch.float32 and native.serves(query, descriptor):
+        return native.scores(query[:, :, 0].float(), descriptor)[:, :, None]
     group = query.shape[1] // descriptor.shape[1]
     grouped = rearrange(query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=group)
     with torch.autocast(query.device.type, enabled=False):

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Regions, Selection, View
+from gazekit.kernels import native
 from gazekit.route._select import (
     Pool,
     Share,
@@ -68,7 +69,10 @@ class TopKRouter:
         scores = needed(scores, "TopKRouter")
         if view.openness >= 1:
             return None
-        rank = rank_of(shared(scores, heads_of(self.share, view), self.pool))
+        pooled = shared(scores, heads_of(self.share, view), self.pool)
+        if self.per == "all" and pooled.dtype == torch.float32 and native.serves(pooled, view.complete):
+            return Selection(native.select(pooled, view.complete, self.k, view.openness))
+        rank = rank_of(pooled)
         if self.per == "all":
             return keep_highest(rank, view.complete[:, None], self.k, view.openness)
         return _keep_highest_of_units(rank, view.complete, view.regions, self.k, view.openness)
