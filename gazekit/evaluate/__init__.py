@@ -1,5 +1,20 @@
-"""Evaluation (level 3): metrics, and benchmarks run through `generate()`."""
+"""Evaluation (level 3): metrics, results and their comparison, and benchmarks run through `generate()`."""
 
-from gazekit.evaluate.metrics import AttendedEntries, RoutingAccuracy
+from gazekit.evaluate.comparison import Comparison, Interval, compare
+from gazekit.evaluate.glances import Looked, looked
+from gazekit.evaluate.metrics import AttendedEntries, MassCoverage, RoutingAccuracy, SelectionStatistics
+from gazekit.evaluate.results import Record, Result
 
-__all__ = ["AttendedEntries", "RoutingAccuracy"]
+__all__ = [
+    "AttendedEntries",
+    "Comparison",
+    "Interval",
+    "Looked",
+    "MassCoverage",
+    "Record",
+    "Result",
+    "RoutingAccuracy",
+    "SelectionStatistics",
+    "compare",
+    "looked",
+]

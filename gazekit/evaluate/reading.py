@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from gazekit.evaluate.glances import looked
 from gazekit.evaluate.metrics import AttendedEntries, RoutingAccuracy, overlapping_regions
 from gazekit.evict import QuestionEviction
 from gazekit.gaze import GazeTrace, compositions, evicting, prepare_cache, watch
@@ -222,33 +223,19 @@ def _look_back(
     min_share: float,
 ) -> list[Answer]:
     """Adds a batch's glances to the metrics and to its answers; word j is written by the query before it."""
-    last = batch["input_ids"].shape[1] - 1
+    found = looked(seen, batch["input_ids"].shape[1] - 1)
+    assert found is not None, "every layer that attends was watched"
     words = torch.tensor([answer.written for answer in answers])
     visual = (batch["input_ids"] == model.config.image_token_id).sum(1).cpu()
-    chosen: dict[int, dict[int, Tensor]] = defaultdict(dict)
-    entries: dict[tuple[int, int], Tensor] = {}
-    for glance in seen.glances:
-        for word in (glance.position[glance.position >= last] - last).unique().tolist():
-            row = (glance.position == last + word).int().argmax(1)
-            at = row[:, None, None, None]
-            attended = glance.attended.gather(2, at.expand(-1, *glance.attended.shape[1:2], 1, 3))
-            # Branches attend by themselves, so that their entries add up.
-            before = entries.get((word, glance.layer))
-            entries[word, glance.layer] = attended if before is None else before + attended
-            if glance.index is not None:
-                index = glance.index.gather(2, at.expand(-1, glance.index.shape[1], 1, glance.index.shape[3]))
-                chosen[word][glance.layer] = index[:, :, 0]
-    for (word, _), attended in entries.items():
-        outcome.attended.update(attended, visual, (word < words)[:, None])
-    if outcome.routing is None or not chosen:
+    written = torch.arange(found.attended.shape[1]) < words[:, None]
+    outcome.attended.update(found.attended.permute(0, 2, 3, 1, 4), visual, written)
+    if outcome.routing is None or not found.routing:
         return answers
     regions = seen.regions
-    stacked = {word: torch.stack([by[layer] for layer in sorted(by)], 1) for word, by in chosen.items()}
     traced = []
     for place, (item, answer) in enumerate(zip(items, answers, strict=True)):
-        none = torch.full_like(next(iter(stacked.values()))[place], -1)
-        written = range(len(answer.expected))
-        looked = torch.stack([stacked[word][place] if word < answer.written else none for word in written])
+        glances = torch.full((len(answer.expected), *found.index.shape[2:]), -1, dtype=torch.int32)
+        glances[: answer.written] = found.index[place, : answer.written]
         real = regions.size[place].cpu() > 0
         box = regions.box[place].cpu()[real]
         outcome.boxes.append(box)
@@ -258,6 +245,6 @@ def _look_back(
             grid = (int(box[:, 1, 1].max()), int(box[:, 2, 1].max()))
             boxes = box.expand(int(described.sum()), -1, -1, -1)
             overlaps = overlapping_regions(masks[described], boxes, grid, min_share)
-            outcome.routing.update(looked[described], overlaps, torch.full((boxes.shape[0],), box.shape[0]))
-        traced.append(replace(answer, glances=looked))
+            outcome.routing.update(glances[described], overlaps, torch.full((boxes.shape[0],), box.shape[0]))
+        traced.append(replace(answer, glances=glances))
     return traced

@@ -24,6 +24,8 @@ class Record:
         parsed: False = the scorer found no answer in the prediction; it counts as wrong.
         doc: Fields of the sample that scoring needs (category, question_id, answer ...), without images.
         attended: Mean entries that a query attended, by name; empty where nobody watched.
+        group: What the sample shares with others (an image, a video, a circle of options): samples of one group are
+            not independent, and an interval draws them together. "" = on its own.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Record:
     parsed: bool = True
     doc: Mapping[str, Any] = field(default_factory=dict)
     attended: Mapping[str, float] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,9 @@ class Result:
             ValueError: It is no result, or one of another format.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"there is no result {path}; write one with gazekit evaluate MODEL --out DIR")
+            raise FileNotFoundError(
+                f"there is no result {path}; write one with gazekit evaluate MODEL --out DIR"
+            )
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:

@@ -64,7 +64,8 @@ def _look(
         confined=gaze.confined,
     )
     if forward.trace is not None:
-        forward.trace.record(look.layer, forward.start, plan, entries, look.query.shape[1], branch)
+        heads = look.query.shape[1]
+        forward.trace.record(look.layer, forward.start, plan, entries, heads, branch, routed.mass)
     out = _attend(look.query, entries, plan, division, gaze, forward)
     return attach(out, routed.loss, 0.0 if gaze.loss is None else gaze.loss.weight), plan
 

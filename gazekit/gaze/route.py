@@ -12,6 +12,7 @@ from torch import Tensor
 from gazekit.contracts import Described, Entries, Look, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
+from gazekit.loss import attention_mass
 
 _SCORE_BYTES = 256 * 2**20
 
@@ -23,10 +24,12 @@ class Routed:
     Attributes:
         selection: What each row looks at; None = every region.
         loss: Mean over rows of the composition's loss, with its graph; None = there is none.
+        mass: What dense attention would lay on each region that can be chosen, where the trace asks for it.
     """
 
     selection: Selection | None = None
     loss: Float[Tensor, ""] | None = None
+    mass: Float[Tensor, "batch head row region"] | None = None
 
 
 def route(
@@ -64,6 +67,8 @@ def route(
     step = max(1, _SCORE_BYTES // (32 * batch * heads * division.regions.count))
     chosen: list[Tensor] = []
     losses: list[Tensor] = []
+    masses: list[Tensor] = []
+    weighs = chooses and forward.trace is not None and forward.trace.weighs
     for start in range(0, division.rows.count, step):
         view = _view(look, division, forward, branch, openness, start, start + step)
         with torch.set_grad_enabled(learns):
@@ -79,11 +84,15 @@ def route(
                 selection = gaze.route(None if scores is None else scores.detach(), view)
             chooses = selection is not None
             chosen += [] if selection is None else [selection.index]
+        if weighs:
+            with torch.no_grad():
+                mass = attention_mass(seen, replace(view, keys=entries.tokens, query=division.tokens))
+            masses.append(mass.masked_fill(~view.complete[:, None], 0.0))
     found = Selection(torch.cat(chosen, dim=2)) if chooses else None
     if found is not None:
         forward.selections[branch, look.layer] = (division, found)
     loss = sum(losses[1:], losses[0]) / division.rows.valid.sum().clamp_min(1) if losses else None
-    return Routed(found, loss)
+    return Routed(found, loss, torch.cat(masses, dim=2) if masses else None)
 
 
 def _view(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gazekit.contracts import Entries, Kind, Plan, Regions, visible
@@ -25,6 +25,8 @@ class Glance:
         index: Chosen regions, ascending, -1 = empty; None = dense.
         attended: Entries that each row's softmax runs over, by kind: visual, context (summaries too), text.
         branch: Which of the composition's branches looked; 0 where it has none.
+        mass: Share of each row's attention, were it dense, that falls on each region that could be chosen; None
+            where it was not asked for, or nothing was chosen.
     """
 
     layer: int
@@ -32,6 +34,7 @@ class Glance:
     index: Int[Tensor, "batch head row slot"] | None
     attended: Int[Tensor, "batch head row kind"]
     branch: int = 0
+    mass: Float[Tensor, "batch head row region"] | None = None
 
 
 @dataclass
@@ -41,15 +44,24 @@ class GazeTrace:
     Attributes:
         glances: One for each layer of each forward.
         regions: The division that the latest glances speak of (regions are only ever added).
+        weighs: Whether dense attention is computed beside, for the glances' `mass`.
     """
 
     glances: list[Glance] = field(default_factory=list)
     regions: Regions | None = None
+    weighs: bool = False
 
     KINDS = (Kind.VISUAL, Kind.CONTEXT, Kind.TEXT)
 
     def record(
-        self, layer: int, start: int, plan: Plan, entries: Entries, num_heads: int, branch: int = 0
+        self,
+        layer: int,
+        start: int,
+        plan: Plan,
+        entries: Entries,
+        num_heads: int,
+        branch: int = 0,
+        mass: Float[Tensor, "batch head row region"] | None = None,
     ) -> None:
         """Adds what one layer, or a branch of it, looks at; `start` is the sequence index of the first query."""
         if plan.rows.count == 0:
@@ -66,6 +78,7 @@ class GazeTrace:
                 index=None if selection is None else selection.per_head(num_heads).cpu(),
                 attended=_attended(rows, entries, num_heads).cpu(),
                 branch=branch,
+                mass=None if mass is None else mass.cpu(),
             )
         )
 
@@ -90,8 +103,13 @@ def _attended(plan: Plan, entries: Entries, num_heads: int) -> Int[Tensor, "batc
 
 
 @contextmanager
-def watch(model: nn.Module) -> Iterator[GazeTrace]:
+def watch(model: nn.Module, *, weigh: bool = False) -> Iterator[GazeTrace]:
     """Records what a model looks at inside the block.
+
+    Args:
+        model: One that has gaze.
+        weigh: Compute dense attention beside, and record how much of it falls on each region (`Glance.mass`); as
+            costly as dense attention is.
 
     Example:
         >>> with watch(model) as trace:
@@ -105,7 +123,7 @@ def watch(model: nn.Module) -> Iterator[GazeTrace]:
         raise ValueError(
             "model must have gaze to be watched; install it with gazekit.gaze.install(text_model, gaze)"
         )
-    trace = GazeTrace()
+    trace = GazeTrace(weighs=weigh)
     for module in watched:
         module.__dict__["gaze_trace"] = trace
     try:

@@ -6,12 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gazekit.evaluate import AttendedEntries, RoutingAccuracy
-from gazekit.evaluate.metrics import chance_of_overlap, overlapping_regions
+from gazekit.evaluate.metrics import (
+    MassCoverage,
+    SelectionStatistics,
+    chance_of_overlap,
+    majority_by_chance,
+    overlapping_regions,
+)
 
 
 def test_the_papers_worked_example():
     metric = AttendedEntries()
-    attended = torch.tensor([20 * 36, 4 * 8, 50]).expand(1, 4, 3, 3)
+    attended = torch.tensor([20 * 36, 4 * 8, 50]).expand(1, 2, 4, 3, 3)
     metric.update(attended, visual=torch.tensor([4608]), counts=torch.ones(1, 3, dtype=torch.bool))
     result = metric.compute()
     assert (result["visual"], result["context"], result["text"]) == (720, 32, 50)
@@ -19,28 +25,44 @@ def test_the_papers_worked_example():
     assert result["share"] == pytest.approx(720 / 4608)
 
 
-@given(st.integers(0, 2**31), st.integers(1, 5))
-def test_attended_entries_do_not_depend_on_the_order_of_updates(seed, cut):
-    generator = torch.Generator().manual_seed(seed)
-    attended = torch.randint(0, 50, (6, 2, 3, 3), generator=generator)
-    visual = torch.randint(0, 80, (6,), generator=generator)
-    visual[0] = 64
-    counts = torch.rand(6, 3, generator=generator) < 0.7
-    counts[0] = True
-    whole, halves = AttendedEntries(), AttendedEntries()
-    whole.update(attended, visual, counts)
-    for part in (slice(cut, 6), slice(0, cut)):
-        halves.update(attended[part], visual[part], counts[part])
-    for name, value in whole.compute().items():
-        assert halves.compute()[name] == pytest.approx(value)
-
-
 def test_rows_that_do_not_count_are_left_out():
     metric = AttendedEntries()
-    attended = torch.tensor([[[[8, 0, 3], [64, 0, 3]]], [[[5, 0, 3], [5, 0, 3]]]])
+    attended = torch.tensor([[[[[8, 0, 3], [64, 0, 3]]]], [[[[5, 0, 3], [5, 0, 3]]]]])
     metric.update(attended, torch.tensor([64, 0]), torch.tensor([[True, False], [True, True]]))
     assert metric.compute()["visual"] == 8
     assert metric.compute()["share"] == 8 / 64
+
+
+def test_layers_and_heads_apart_average_to_the_whole():
+    attended = torch.randint(0, 9, (3, 2, 4, 5, 3), generator=torch.Generator().manual_seed(1))
+    counts = torch.tensor([[True] * 5, [True, False] * 2 + [True], [False] * 5])
+    apart, whole = AttendedEntries(num_layers=2, num_heads=4), AttendedEntries()
+    for metric in (apart, whole):
+        metric.update(attended, torch.tensor([9, 18, 9]), counts)
+    table = apart.compute()["per_head"]
+    assert table.shape == (2, 4, 3)
+    assert table[1, 2].tolist() == pytest.approx(
+        ((attended[:2, 1, 2] * counts[:2, :, None]).sum((0, 1)) / 8).tolist()
+    )
+    for place, kind in enumerate(("visual", "context", "text")):
+        assert apart.compute()[kind] == pytest.approx(whole.compute()[kind])
+        assert float(table[..., place].mean()) == pytest.approx(whole.compute()[kind])
+    with pytest.raises(ValueError, match="attended must have 2 layers, got 3"):
+        AttendedEntries(num_layers=2).update(
+            torch.zeros(1, 3, 1, 1, 3, dtype=torch.int64),
+            torch.tensor([1]),
+            torch.ones(1, 1, dtype=torch.bool),
+        )
+    with pytest.raises(ValueError, match="num_heads must be at least 1"):
+        AttendedEntries(num_heads=0)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_nothing_counted_is_no_number_and_no_crash():
+    for metric in (AttendedEntries(), RoutingAccuracy(1, 1), SelectionStatistics(1, 1), MassCoverage(1, 1)):
+        metric.reset()
+        for value in metric.compute().values():
+            assert torch.as_tensor(value).isnan().all()
 
 
 def test_overlap_by_hand():
@@ -79,6 +101,23 @@ def test_random_routing_agrees_with_its_closed_form():
     assert (result["mean"] - result["mean_random"]).abs() < 3 * error
     error = (result["union_random"] * (1 - result["union_random"]) / tokens).sqrt()
     assert (result["union"] - result["union_random"]).abs() < 3 * error
+    error = (result["majority_random"] * (1 - result["majority_random"]) / tokens).sqrt()
+    assert (result["majority"] - result["majority_random"]).abs() < 3 * error
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_majority_equals_enumeration(chances):
+    from itertools import product
+
+    expected = 0.0
+    for hits in product((0, 1), repeat=len(chances)):
+        if sum(hits) > len(chances) / 2:
+            chance = 1.0
+            for hit, p in zip(hits, chances, strict=True):
+                chance *= p if hit else 1 - p
+            expected += chance
+    drawn = majority_by_chance(torch.tensor([chances], dtype=torch.float64))
+    assert float(drawn) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_best_head_is_found():

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from gazekit.cli.commands import bench, check, cost, demo, doctor, evaluate, generate, inspect, show, train
+from gazekit.cli.commands import (
+    bench,
+    check,
+    compare,
+    cost,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    inspect,
+    show,
+    train,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "train": train,
     "generate": generate,
     "evaluate": evaluate,
+    "compare": compare,
     "check": check,
     "show": show,
     "inspect": inspect,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchmetrics import Metric
+
+from gazekit.evaluate.metrics._samples import SampleMetric, keys_of
 
 
 def overlapping_regions(
@@ -48,38 +52,49 @@ def chance_of_overlap(
     return torch.where(k > miss, torch.ones_like(miss), 1 - log_ratio.exp())
 
 
-class RoutingAccuracy(Metric):
+def majority_by_chance(chance: Float[Tensor, "token chooser"]) -> Float[Tensor, " token"]:
+    """Chance that more than half of independent choosers hit, each with a chance of its own."""
+    hits = torch.zeros(chance.shape[0], chance.shape[1] + 1, dtype=chance.dtype, device=chance.device)
+    hits[:, 0] = 1.0
+    for chooser in range(chance.shape[1]):
+        p = chance[:, chooser, None]
+        hits = hits * (1 - p) + torch.nn.functional.pad(hits[:, :-1], (1, 0)) * p
+    return hits[:, chance.shape[1] // 2 + 1 :].sum(1)
+
+
+class RoutingAccuracy(SampleMetric):
     """Share of answer tokens whose routed regions overlap the mask of what the token describes.
 
-    Beside each figure stands its closed-form random value: for one head, and for the union of all heads if each
-    drew its regions independently.
+    What overlaps is said by `overlapping_regions(min_share=...)`; heads are pooled in each of three ways: `mean` of
+    them, `union` (any head looked there), `majority` (more than half did). Beside each figure stands its closed-form
+    random value, for heads that draw as many regions as they chose, independently.
 
-    Source: Song et al. (2026), routing accuracy; the random value is exact.
+    Source: Song et al. (2026), routing accuracy; the random values are exact.
 
     Args:
         num_layers: Layers that route.
         num_heads: Query heads.
     """
 
-    full_state_update = False
-    is_differentiable = False
     higher_is_better = True
 
     def __init__(self, num_layers: int, num_heads: int) -> None:
-        super().__init__()
-        self.add_state("hits", torch.zeros(num_layers, num_heads, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state(
-            "chance", torch.zeros(num_layers, num_heads, dtype=torch.float64), dist_reduce_fx="sum"
+        table = (num_layers, num_heads)
+        super().__init__(
+            {
+                "hits": (table, torch.int64),
+                "chosen": (table, torch.int64),
+                "num_regions": ((), torch.int64),
+                "overlapping": ((), torch.int64),
+            }
         )
-        self.add_state("union_hits", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("union_chance", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
         self,
         index: Int[Tensor, "token layer head slot"],
         overlaps: Bool[Tensor, "token region"],
         num_regions: Int[Tensor, " token"],
+        ids: Sequence[Any] | None = None,
     ) -> None:
         """Adds answer tokens.
 
@@ -87,33 +102,41 @@ class RoutingAccuracy(Metric):
             index: Regions that the query which predicts the token chose, -1 = empty.
             overlaps: True = the region overlaps the mask of what the token describes.
             num_regions: Regions that could be chosen.
+            ids: What names the tokens (sample and place); one that was named before is not counted again.
         """
         padded = torch.nn.functional.pad(overlaps, (0, 1))
         slot = torch.where(index >= 0, index, overlaps.shape[1]).long()
-        hit = padded[:, None, None, :].expand(*index.shape[:3], -1).gather(3, slot).any(-1)
-        chosen = (index >= 0).sum(-1)
-        many = [field[:, None, None].expand_as(chosen).flatten() for field in (num_regions, overlaps.sum(1))]
-        chance = chance_of_overlap(many[0], many[1], chosen.flatten()).view(chosen.shape)
-        self.hits += hit.sum(0)
-        self.chance += chance.sum(0)
-        self.union_hits += hit.flatten(1).any(1).sum()
-        self.union_chance += (1 - (1 - chance).flatten(1).prod(1)).sum()
-        self.tokens += index.shape[0]
+        hits = padded[:, None, None, :].expand(*index.shape[:3], -1).gather(3, slot).any(-1)
+        self.add(
+            keys_of(ids, len(num_regions)),
+            hits=hits,
+            chosen=(index >= 0).sum(-1),
+            num_regions=num_regions,
+            overlapping=overlaps.sum(1),
+        )
 
     def compute(self) -> dict[str, Tensor]:
-        """`per_head` and `per_head_random` `[layer head]`, `mean`, `mean_random`, `union`, `union_random`."""
-        tokens = self.tokens.to(torch.float64)
-        per_head, chance = self.hits / tokens, self.chance / tokens
+        """`per_head` `[layer head]`, `mean`, `union`, `majority`, each with its `_random`; NaN without tokens."""
+        rows = self.rows()
+        hits = rows["hits"].to(torch.float64)
+        many = [
+            rows[name][:, None, None].expand_as(hits).flatten() for name in ("num_regions", "overlapping")
+        ]
+        chance = chance_of_overlap(many[0], many[1], rows["chosen"].flatten()).view(hits.shape)
+        flat, drawn = hits.flatten(1), chance.flatten(1)
         return {
-            "per_head": per_head,
-            "per_head_random": chance,
-            "mean": per_head.mean(),
+            "per_head": hits.mean(0),
+            "per_head_random": chance.mean(0),
+            "mean": hits.mean(),
             "mean_random": chance.mean(),
-            "union": self.union_hits / tokens,
-            "union_random": self.union_chance / tokens,
+            "union": flat.amax(1).mean(),
+            "union_random": (1 - (1 - drawn).prod(1)).mean(),
+            "majority": (flat.mean(1) > 0.5).to(torch.float64).mean(),
+            "majority_random": majority_by_chance(drawn).mean(),
         }
 
     def best_head(self) -> tuple[int, int]:
         """Layer (counted among those that route) and head with the highest accuracy; choose it on validation data."""
-        best = int(self.hits.flatten().argmax())
-        return best // self.hits.shape[1], best % self.hits.shape[1]
+        hits = self.rows()["hits"].sum(0)
+        best = int(hits.flatten().argmax())
+        return best // hits.shape[1], best % hits.shape[1]

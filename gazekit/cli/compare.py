@@ -1,0 +1,102 @@
+"""What `gazekit compare` finds and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gazekit.cli.output import print_facts, print_table
+from gazekit.evaluate.comparison import Comparison, Interval, compare
+from gazekit.evaluate.results import Result
+
+
+def results_at(path: Path) -> list[Result]:
+    """The result in a file, or all in a folder and below, in the order of their names.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: A file that was named is no result.
+    """
+    if not path.is_dir():
+        return [Result.load(path)]
+    found = []
+    for each in sorted(path.rglob("*.json")):
+        try:
+            found.append(Result.load(each))
+        except ValueError:
+            continue
+    if not found:
+        raise FileNotFoundError(
+            f"there is no result in {path}; write some with gazekit evaluate MODEL --out {path}"
+        )
+    return found
+
+
+def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list[Comparison]:
+    """Compares each result of the one with its counterpart of the other.
+
+    Counterparts are of one benchmark and profile, and of one system unless each side has but one.
+
+    Raises:
+        FileNotFoundError: A side has no result.
+        ValueError: Nothing has a counterpart, or counterparts are not of the same samples.
+    """
+    one, other = results_at(first), results_at(second)
+    pairs = []
+    for mine in one:
+        of_task = [
+            [each for each in side if (each.benchmark, each.profile) == (mine.benchmark, mine.profile)]
+            for side in (one, other)
+        ]
+        same = [each for each in of_task[1] if each.system == mine.system]
+        if len(of_task[0]) == len(of_task[1]) == 1:
+            same = of_task[1]
+        pairs += [(mine, each) for each in same[:1]]
+    if not pairs:
+        have = [
+            sorted({f"{each.benchmark} ({each.profile}, {each.system})" for each in side})
+            for side in (one, other)
+        ]
+        raise ValueError(
+            f"nothing can be compared: {first} has {', '.join(have[0])}; {second} has {', '.join(have[1])}"
+        )
+    return [compare(*pair, resamples=resamples, seed=seed) for pair in pairs]
+
+
+def table_of(comparison: Comparison) -> dict[str, Any]:
+    """A comparison for JSON."""
+    return asdict(comparison)
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """A row for each benchmark: mean score of a sample in per cent, with intervals; then its own figures."""
+    rows = [
+        (
+            f"{one.benchmark} ({one.profile})",
+            f"{one.samples}" if one.groups == one.samples else f"{one.samples} in {one.groups} groups",
+            _shown(one.first),
+            _shown(one.second),
+            _shown(one.difference, sign=True),
+            f"{one.chance:.3f}",
+        )
+        for one in comparisons
+    ]
+    print_table(("mean score of a sample, %", "samples", "A", "B", "B - A", "by chance"), rows)
+    for one in comparisons:
+        figures = {
+            name: " -> ".join("none" if value is None else f"{value:.4g}" for value in pair)
+            for name, pair in one.scores.items()
+        }
+        print_facts(f"{one.benchmark}: its own figures, A -> B", figures)
+    differing = {
+        name: f"{pair[0]} -> {pair[1]}" for one in comparisons for name, pair in one.differing.items()
+    }
+    if differing:
+        print_facts("what else differs, A -> B", differing)
+
+
+def _shown(interval: Interval, sign: bool = False) -> str:
+    mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,46 @@
+"""`gazekit compare`, as a person types it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.evaluate.test_compare import result
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two folders: gqa with gaze and dense in the one, with gaze in the other; and a file that is no result."""
+    half, most = [1, 0] * 20, [1, 1, 1, 0] * 10
+    result(half).save(tmp_path / "a" / "gqa-gaze.json")
+    result(half, system="dense").save(tmp_path / "a" / "gqa-dense.json")
+    result(most, limit=40).save(tmp_path / "b" / "gqa-gaze.json")
+    (tmp_path / "a" / "settings.json").write_text("{}")
+    return tmp_path
+
+
+def test_folders_are_compared_result_by_result(run, runs):
+    code, out, err = run("compare", str(runs / "a"), str(runs / "b"))
+    assert (code, err) == (0, "")
+    assert "gqa (lmms)" in out
+    assert "+25.0" in out
+    assert "limit" in out
+
+
+def test_json_says_the_same(run, runs):
+    code, out, _ = run("compare", str(runs / "a/gqa-dense.json"), str(runs / "b/gqa-gaze.json"), "--json")
+    assert code == 0
+    (found,) = json.loads(out)["comparisons"]
+    assert found["difference"]["mean"] == pytest.approx(0.25)
+    assert found["differing"] == {"system": ["dense", "gaze"], "limit": [None, 40]}
+
+
+def test_what_cannot_be_compared_is_said(run, runs):
+    assert "there is no result" in run("compare", str(runs / "a"), str(runs / "c"))[2]
+    (runs / "empty").mkdir()
+    assert "there is no result in" in run("compare", str(runs / "a"), str(runs / "empty"))[2]
+    replace(result([1, 0]), benchmark="mme").save(runs / "d" / "mme.json")
+    code, _, err = run("compare", str(runs / "a"), str(runs / "d"))
+    assert code == 2
+    assert "nothing can be compared" in err
+    assert "gqa (lmms, dense), gqa (lmms, gaze)" in err
