@@ -12,7 +12,7 @@ from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
 from gazekit.contracts import Entries, Plan, Tokens
 from gazekit.kernels import native
-from gazekit.kernels.naive import Facts
+from gazekit.kernels.naive import TokenFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,5 +63,5 @@ class NativeBackend:
         return native.missing()
 
 
-def _facts(tokens: Tokens) -> Facts:
-    return Facts(tokens.kind, tokens.unit, tokens.document, tokens.order)
+def _facts(tokens: Tokens) -> TokenFacts:
+    return TokenFacts(tokens.kind, tokens.unit, tokens.document, tokens.order)

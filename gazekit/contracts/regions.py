@@ -147,8 +147,6 @@ class Rows:
         """
         wide = torch.promote_types(query.dtype, torch.float32)
         if not self.blocks:
-            if query.shape[2] == self.count == 1:
-                return query.to(wide)
             index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             return query.gather(2, index).to(wide)
         member = self.of[:, None, :] == torch.arange(self.count, device=query.device)[:, None]

@@ -53,7 +53,8 @@ void attend(const Head<T>& h, const std::vector<Stretch>& stretches, std::vector
                 sum[heads] = sums + g * h.value_dim;
                 of[heads++] = static_cast<int>(g);
             }
-        dots(query, heads, h.keys(s), h.scale, logit, h.keys(ahead));
+        // Meanwhile the values of these rows come nearer, and below the keys of the next.
+        dots(query, heads, h.keys(s), h.scale, logit, h.values(s));
         for (int n = 0; n < heads; ++n) {
             Softmax& at = state[of[n]];
             const float peak = std::max(at.peak, highest(logit[n], s.count));
@@ -61,7 +62,7 @@ void attend(const Head<T>& h, const std::vector<Stretch>& stretches, std::vector
             at.total = keep[n] * at.total + exponentiate(logit[n], s.count, peak);
             at.peak = peak;
         }
-        adds(sum, keep, heads, h.values(s), logit, h.values(ahead));
+        adds(sum, keep, heads, h.values(s), logit, h.keys(ahead));
     }
     for (int64_t g = 0; g < h.group; ++g)
         for (int64_t i = 0; i < h.value_dim; ++i) {

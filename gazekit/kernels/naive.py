@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-class Facts(NamedTuple):
+class TokenFacts(NamedTuple):
     """What is known of tokens: the integers of `gazekit.contracts.Tokens` that say who may see whom."""
 
     kind: Int[Tensor, "batch #kv_head token"]
@@ -29,8 +29,8 @@ def decode(
     index: Int[Tensor, "batch index_head slot"],
     row: Int[Tensor, " batch"],
     free_begin: int,
-    asking: Facts,
-    asked: Facts,
+    asking: TokenFacts,
+    asked: TokenFacts,
     confined: frozenset[int],
     scale: float,
 ) -> Float[Tensor, "batch head value_dim"]:
@@ -65,14 +65,18 @@ def decode(
                 if region >= 0 and row[b] >= 0:
                     first = int(begin[b, at, region])
                     entries += range(first, first + int(count[b, at, region]))
-            entries += [e for e in range(free_begin, key.shape[2]) if _sees(asking, asked, confined, b, kv, e)]
+            entries += [
+                e for e in range(free_begin, key.shape[2]) if _sees(asking, asked, confined, b, kv, e)
+            ]
             if entries:
                 logits = scale * (key[b, kv, entries].float() @ query[b, h].float())
                 out[b, h] = logits.softmax(-1) @ value[b, kv, entries].float()
     return out.to(value.dtype)
 
 
-def _sees(asking: Facts, asked: Facts, confined: frozenset[int], b: int, kv: int, entry: int) -> bool:
+def _sees(
+    asking: TokenFacts, asked: TokenFacts, confined: frozenset[int], b: int, kv: int, entry: int
+) -> bool:
     """Both real, same document, the entry not later; for confined kinds of queries their own unit only."""
     query = [int(field[b, 0, 0]) for field in asking]
     key = [int(field[b, kv if field.shape[1] > 1 else 0, entry]) for field in asked]
@@ -84,27 +88,27 @@ def _sees(asking: Facts, asked: Facts, confined: frozenset[int], b: int, kv: int
 def scores(
     query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
 ) -> Float[Tensor, "batch head region"]:
-    """How well each region's descriptor matches each query: their product, unscaled.
+    """How well each region's descriptor matches each query: their product in fp32, unscaled.
 
     Args:
         query: One per sample and head.
         descriptor: Query heads of a group share those of their KV head.
     """
     group = query.shape[1] // descriptor.shape[1]
-    return torch.einsum("bhd,bhrd->bhr", query, descriptor.repeat_interleave(group, dim=1))
+    return torch.einsum("bhd,bhrd->bhr", query.float(), descriptor.repeat_interleave(group, dim=1))
 
 
 def select(
-    score: Float[Tensor, "batch head row region"],
+    scores: Float[Tensor, "batch #head row region"],
     complete: Bool[Tensor, "batch row region"],
     k: int,
-    openness: float,
-) -> Int[Tensor, "batch head row slot"]:
+    openness: float = 0.0,
+) -> Int[Tensor, "batch #head row slot"]:
     """The `k + ceil(openness * (complete regions of the row - k))` highest complete regions of each row.
 
     Args:
-        score: Any number but NaN; of equal ones the lower region goes first.
-        complete: What may be chosen.
+        scores: In fp32, none of them NaN; of equal ones the lower region goes first.
+        complete: True = the row may look at the region.
         k: Regions of a row at openness 0.
         openness: From 0 to 1.
 
@@ -112,11 +116,11 @@ def select(
         Region ids, ascending; -1 where a row has fewer than the most there can be.
     """
     opened = lambda count: min(count, k + math.ceil(openness * max(count - k, 0)))  # noqa: E731
-    batch, heads, rows, regions = score.shape
+    batch, heads, rows, regions = scores.shape
     index = torch.full((batch, heads, rows, opened(regions)), -1, dtype=torch.int32)
     for b, h, r in itertools.product(range(batch), range(heads), range(rows)):
-        able = complete[b, r].nonzero().flatten().tolist()
-        value = score[b, h, r].tolist()
-        best = sorted(able, key=lambda region: (-value[region], region))[: opened(len(able))]
+        row = scores[b, h, r].tolist()
+        may = complete[b, r].nonzero().flatten().tolist()
+        best = sorted(may, key=lambda region: (-row[region], region))[: opened(len(may))]
         index[b, h, r, : len(best)] = torch.tensor(sorted(best), dtype=torch.int32)
     return index

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.kernels.library import LEVELS, build, forget, is_vectorised, level, library, missing, unbuildable
-from gazekit.kernels.naive import Facts
+from gazekit.kernels.naive import TokenFacts
 
 __all__ = [
     "LEVELS", "build", "decode", "forget", "is_vectorised", "level", "missing", "scores", "select", "serves",
@@ -53,7 +53,9 @@ class _Scores(ctypes.Structure):
 
     _fields_ = [
         *_addresses("query descriptor out"),
-        *_numbers("batch heads kv_heads regions dim descriptor_batch descriptor_head descriptor_row threads"),
+        *_numbers(
+            "batch heads kv_heads regions dim descriptor_batch descriptor_head descriptor_row is_bf16 threads"
+        ),
     ]
 
 
@@ -72,12 +74,13 @@ def serves(*tensors: Tensor) -> bool:
 
     A kernel that nobody asked to build is not missed: whoever asks this has another way.
     """
-    return (
-        all(type(tensor) is Tensor and tensor.device.type == "cpu" for tensor in tensors)
-        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-        and not torch.compiler.is_compiling()
-        and library() is not None
-    )
+    if library() is None or torch.compiler.is_compiling():
+        return False
+    tracked = torch.is_grad_enabled()
+    for tensor in tensors:
+        if type(tensor) is not Tensor or tensor.device.type != "cpu" or (tracked and tensor.requires_grad):
+            return False
+    return True
 
 
 def decode(
@@ -89,8 +92,8 @@ def decode(
     index: Int[Tensor, "batch index_head slot"],
     row: Int[Tensor, " batch"],
     free_begin: int,
-    asking: Facts,
-    asked: Facts,
+    asking: TokenFacts,
+    asked: TokenFacts,
     confined: frozenset[int],
     scale: float,
 ) -> Float[Tensor, "batch head value_dim"]:
@@ -128,15 +131,15 @@ def decode(
     return out
 
 
-def _aligned(facts: Facts) -> Facts:
+def _aligned(facts: TokenFacts) -> TokenFacts:
     """The same where the fields lie alike, each token beside the next; else copies that do."""
     strides = facts.kind.stride()
     if strides[2] == 1 and all(field.stride() == strides for field in facts):
         return facts
-    return Facts(*(field.contiguous() for field in facts))
+    return TokenFacts(*(field.contiguous() for field in facts))
 
 
-def _facts(facts: Facts) -> _Facts:
+def _facts(facts: TokenFacts) -> _Facts:
     kind = facts.kind
     return _Facts(
         *(field.data_ptr() for field in facts),
@@ -148,43 +151,46 @@ def _facts(facts: Facts) -> _Facts:
 def scores(
     query: Float[Tensor, "batch head dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
 ) -> Float[Tensor, "batch head region"]:
-    """How well each region's descriptor matches each query; equals `naive.scores`. Both fp32, on the CPU.
+    """How well each region's descriptor matches each query; equals `naive.scores`.
+
+    The query in fp32 or bf16, descriptors in fp32, on the CPU.
 
     Raises:
         RuntimeError: The kernel is not built; see `missing`.
     """
     query = query.contiguous()
     descriptor = descriptor if descriptor.stride(3) == 1 else descriptor.contiguous()
-    out = query.new_empty(*query.shape[:2], descriptor.shape[2])
+    out = descriptor.new_empty(*query.shape[:2], descriptor.shape[2])
     call = _Scores(
         query=query.data_ptr(), descriptor=descriptor.data_ptr(), out=out.data_ptr(),
         batch=query.shape[0], heads=query.shape[1], kv_heads=descriptor.shape[1], regions=descriptor.shape[2],
         dim=query.shape[2], descriptor_batch=descriptor.stride(0), descriptor_head=descriptor.stride(1),
-        descriptor_row=descriptor.stride(2), threads=torch.get_num_threads(),
+        descriptor_row=descriptor.stride(2), is_bf16=query.dtype == torch.bfloat16,
+        threads=torch.get_num_threads(),
     )  # fmt: skip
     _call("gaze_scores", call)
     return out
 
 
 def select(
-    score: Float[Tensor, "batch head row region"],
+    scores: Float[Tensor, "batch #head row region"],
     complete: Bool[Tensor, "batch row region"],
     k: int,
-    openness: float,
-) -> Int[Tensor, "batch head row slot"]:
+    openness: float = 0.0,
+) -> Int[Tensor, "batch #head row slot"]:
     """The highest complete regions of each row; equals `naive.select` bit for bit. fp32, on the CPU.
 
     Raises:
         RuntimeError: The kernel is not built; see `missing`.
     """
-    score = score.contiguous()
+    scores = scores.contiguous()
     complete = complete if complete.stride(2) == 1 else complete.contiguous()
-    regions = score.shape[3]
+    regions = scores.shape[3]
     slots = min(regions, k + math.ceil(openness * max(regions - k, 0)))
-    index = torch.empty(*score.shape[:3], slots, dtype=torch.int32)
+    index = torch.empty(*scores.shape[:3], slots, dtype=torch.int32)
     call = _Select(
-        score=score.data_ptr(), complete=complete.data_ptr(), index=index.data_ptr(),
-        batch=score.shape[0], heads=score.shape[1], rows=score.shape[2], regions=regions, slots=slots, k=k,
+        score=scores.data_ptr(), complete=complete.data_ptr(), index=index.data_ptr(),
+        batch=scores.shape[0], heads=scores.shape[1], rows=scores.shape[2], regions=regions, slots=slots, k=k,
         complete_batch=complete.stride(0), complete_row=complete.stride(1), threads=torch.get_num_threads(),
         openness=openness,
     )  # fmt: skip

@@ -40,7 +40,8 @@ struct Rows {
     const T* row(int64_t r) const { return at + r * stride; }
 };
 
-// Brings the rows [from, to) nearer before they are needed: regions lie apart, so the processor cannot guess the next.
+// Brings the rows [from, to) nearer before they are needed, into the second cache: regions lie apart, so the processor
+// cannot guess the next, and what is brought into the first one would push out what is in use.
 template <typename T>
 inline void fetch_ahead(const Rows<T>& rows, int64_t from, int64_t to) {
 #if defined(__GNUC__)

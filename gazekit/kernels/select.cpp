@@ -9,11 +9,12 @@
 
 // Strides count elements.
 struct Scores {
-    const float *query, *descriptor;  // query: [batch heads dim]
-    float* out;                       // [batch heads regions]
+    const void* query;  // [batch heads dim]
+    const float* descriptor;
+    float* out;  // [batch heads regions]
     int64_t batch, heads, kv_heads, regions, dim;
     int64_t descriptor_batch, descriptor_head, descriptor_row;
-    int64_t threads;
+    int64_t is_bf16, threads;
 };
 
 struct Select {
@@ -34,6 +35,11 @@ constexpr int64_t BLOCK = 64;
 void score(const Scores& c, int64_t batch, int64_t kv) {
     const int64_t group = c.heads / c.kv_heads, first = batch * c.heads + kv * group;
     const float* rows = c.descriptor + batch * c.descriptor_batch + kv * c.descriptor_head;
+    thread_local std::vector<float> asking;
+    asking.resize(group * c.dim);
+    for (int64_t i = 0; i < group * c.dim; ++i)
+        asking[i] = c.is_bf16 ? widen(static_cast<const bf16*>(c.query)[first * c.dim + i])
+                              : static_cast<const float*>(c.query)[first * c.dim + i];
     float space[DOT_HEADS][BLOCK + 16];
     for (int64_t from = 0; from < c.regions; from += BLOCK) {
         const int64_t count = std::min(BLOCK, c.regions - from), more = std::min(BLOCK, c.regions - from - count);
@@ -43,7 +49,7 @@ void score(const Scores& c, int64_t batch, int64_t kv) {
             const int heads = static_cast<int>(std::min<int64_t>(DOT_HEADS, group - g));
             const float* query[DOT_HEADS];
             float* out[DOT_HEADS];
-            for (int h = 0; h < heads; ++h) query[h] = c.query + (first + g + h) * c.dim, out[h] = space[h];
+            for (int h = 0; h < heads; ++h) query[h] = asking.data() + (g + h) * c.dim, out[h] = space[h];
             dots(query, heads, block, 1.0f, out, next);
             for (int h = 0; h < heads; ++h)
                 std::copy(out[h], out[h] + count, c.out + (first + g + h) * c.regions + from);
