@@ -32,7 +32,10 @@ class NativeBackend:
         assert entries.begin is not None, "see refuses"
         assert entries.count is not None, "see refuses"
         assert entries.free is not None, "see refuses"
-        query, key, value = one_dtype(query, entries.key, entries.value)
+        key, value = entries.key, entries.value
+        # What all have already is not asked for: in a step of two milliseconds it is 3 %.
+        if not query.dtype == key.dtype == value.dtype == torch.bfloat16:
+            query, key, value = one_dtype(query, key, value)
         out = native.decode(
             query=query[:, :, 0],
             key=key,
@@ -56,8 +59,9 @@ class NativeBackend:
         key, value = entries.key, entries.value
         if key.device.type != "cpu":
             return f"it runs on a CPU, and the keys lie on {key.device.type}"
-        if key.dtype not in (torch.float32, torch.bfloat16):
-            return f"it computes in fp32 or bf16, not in {key.dtype}"
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else key.dtype
+        if not {key.dtype, dtype} <= {torch.float32, torch.bfloat16}:
+            return f"it computes in fp32 or bf16, not in {dtype if dtype != torch.float32 else key.dtype}"
         if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
             return "it has no backward, and gradients are asked for"
         return native.missing()

@@ -176,7 +176,8 @@ def scene_of(
 
 def _describe(pool: MeanPooler, look: Look, regions: Regions) -> Described:
     """What the pooler makes of all heads, one after another for the sake of memory."""
-    heads = (replace(look, key=key) for key in look.key.split(1, dim=1))
+    pairs = zip(look.key.split(1, dim=1), look.value.split(1, dim=1), strict=True)
+    heads = (replace(look, key=key, value=value) for key, value in pairs)
     described = [pool.describe(head, regions).tensors for head in heads]
     return Described({name: torch.cat([each[name] for each in described], dim=1) for name in described[0]})
 

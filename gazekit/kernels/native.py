@@ -134,9 +134,9 @@ def decode(
 def _aligned(facts: TokenFacts) -> TokenFacts:
     """The same where the fields lie alike, each token beside the next; else copies that do."""
     strides = facts.kind.stride()
-    if strides[2] == 1 and all(field.stride() == strides for field in facts):
+    if strides[2] == 1 and all(field.stride() == strides and field.dtype == torch.int64 for field in facts):
         return facts
-    return TokenFacts(*(field.contiguous() for field in facts))
+    return TokenFacts(*(field.long().contiguous() for field in facts))
 
 
 def _facts(facts: TokenFacts) -> _Facts:

@@ -30,6 +30,7 @@ struct Select {
 namespace {
 
 constexpr int64_t BLOCK = 64;
+constexpr int64_t AHEAD = 8;  // rows between what is computed and what is fetched: descriptors lie one after another
 
 // Each score is computed alike wherever it lies, so that equal descriptors get equal scores.
 void score(const Scores& c, int64_t batch, int64_t kv) {
@@ -42,10 +43,10 @@ void score(const Scores& c, int64_t batch, int64_t kv) {
                               : static_cast<const float*>(c.query)[first * c.dim + i];
     float space[DOT_HEADS][BLOCK + 16];
     for (int64_t from = 0; from < c.regions; from += BLOCK) {
-        const int64_t count = std::min(BLOCK, c.regions - from), more = std::min(BLOCK, c.regions - from - count);
+        const int64_t count = std::min(BLOCK, c.regions - from), more = std::min(BLOCK, c.regions - from - AHEAD);
         const Rows<float> block{rows + from * c.descriptor_row, c.descriptor_row, count, c.dim};
         for (int64_t g = 0; g < group; g += DOT_HEADS) {
-            const Rows<float> next{block.row(count), c.descriptor_row, g == 0 ? more : 0, c.dim};
+            const Rows<float> next{block.row(AHEAD), c.descriptor_row, g == 0 ? more : 0, c.dim};
             const int heads = static_cast<int>(std::min<int64_t>(DOT_HEADS, group - g));
             const float* query[DOT_HEADS];
             float* out[DOT_HEADS];
