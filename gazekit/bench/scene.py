@@ -38,17 +38,22 @@ class Layer:
 
     Attributes:
         store: Keys and values, region by region.
-        query: Of the token that is being generated.
+        look: The layer's call, with the query of the token that is being generated.
         described: What the pooler knows of the regions.
         key: The same keys in the order of the prompt, as a dense cache has them.
         value: Likewise.
     """
 
     store: ResidentStore
-    query: Float[Tensor, "batch head 1 dim"]
+    look: Look
     described: Described
     key: Float[Tensor, "batch kv_head entry dim"]
     value: Float[Tensor, "batch kv_head entry dim"]
+
+    @property
+    def query(self) -> Float[Tensor, "batch head 1 dim"]:
+        """Of the token that is being generated."""
+        return self.look.query
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,10 @@ class Scene:
     def select(self, number: int) -> Selection | None:
         """Scores and routes in a layer."""
         layer = self.layers[number]
-        heads, kv_heads = layer.query.shape[1], self.kv_heads
-        blank = layer.query[:, :kv_heads]
-        look = Look(query=layer.query, key=blank, value=blank, layer=number, scale=self.scale)
+        look = layer.look
         view = View(
             layout=self.layout, regions=self.regions, rows=self.rows, complete=self._complete, openness=0.0,
-            layer=number, scale=self.scale, num_heads=heads, num_kv_heads=kv_heads, earlier={},
+            layer=number, scale=self.scale, num_heads=look.query.shape[1], num_kv_heads=self.kv_heads, earlier={},
         )  # fmt: skip
         return self.route(self.pool.score(look, self.rows, layer.described), view)
 
@@ -164,11 +167,10 @@ def scene_of(
         )  # fmt: skip
         store = ResidentStore()
         store.add(look, tokens, regions)
-        layers.append(
-            Layer(
-                store=store, query=look.query, described=_describe(pool, look, regions), key=look.key, value=look.value
-            )
-        )  # fmt: skip
+        last = (field[:, :, -1:] for field in (look.key, look.value))
+        asking = Look(look.query, *last, layer=number, scale=scale)
+        described = _describe(pool, look, regions)
+        layers.append(Layer(store, asking, described, key=look.key, value=look.value))
     return Scene(
         layout=layout, regions=regions, pool=pool, route=route, layers=layers, kv_heads=kv_heads, scale=scale
     )

@@ -79,7 +79,7 @@ struct Facts {
     int64_t batch, head;
 };
 
-// What is handed over; strides count elements.
+// What is handed over, by kernels/native.py, which lists the same fields in the same order; strides count elements.
 struct Call {
     const void *query, *key, *value;
     void* out;
@@ -91,7 +91,6 @@ struct Call {
     int64_t region_heads, index_heads, row_batch, confined;  // confined: a bit for each kind
     int64_t key_batch, key_head, key_row, value_batch, value_head, value_row;
     int64_t is_bf16, threads;
-    double scale;
 };
 
 namespace {
@@ -116,7 +115,7 @@ struct Seen {
 };
 
 template <typename T>
-void decode_typed(const Call& c) {
+void decode_typed(const Call& c, double scale) {
     const int64_t group = c.heads / c.kv_heads;
 #pragma omp parallel for num_threads(c.threads) schedule(dynamic) if (c.threads > 1)
     for (int64_t job = 0; job < c.batch * c.kv_heads; ++job) {
@@ -149,7 +148,7 @@ void decode_typed(const Call& c) {
             static_cast<const T*>(c.query) + (b * c.heads + kv * group) * c.dim,
             static_cast<const T*>(c.key) + b * c.key_batch + kv * c.key_head,
             static_cast<const T*>(c.value) + b * c.value_batch + kv * c.value_head,
-            c.key_row, c.value_row, group, c.dim, c.value_dim, static_cast<float>(c.scale),
+            c.key_row, c.value_row, group, c.dim, c.value_dim, static_cast<float>(scale),
             static_cast<T*>(c.out) + (b * c.heads + kv * group) * c.value_dim,
         };
         attend(head, stretches, space);
@@ -158,11 +157,11 @@ void decode_typed(const Call& c) {
 
 }  // namespace
 
-extern "C" void gaze_decode(const Call* call) {
+extern "C" void gaze_decode(const Call* call, double scale) {
     if (call->is_bf16)
-        decode_typed<bf16>(*call);
+        decode_typed<bf16>(*call, scale);
     else
-        decode_typed<float>(*call);
+        decode_typed<float>(*call, scale);
 }
 
 extern "C" int gaze_wide() {

@@ -104,7 +104,7 @@ def library() -> ctypes.CDLL | None:
     found = ctypes.CDLL(str(target))
     for name in ("gaze_decode", "gaze_scores", "gaze_select"):
         function = getattr(found, name)
-        function.argtypes, function.restype = [ctypes.c_void_p], None
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_double], None
     found.gaze_wide.argtypes, found.gaze_wide.restype = [], ctypes.c_int
     return found
 

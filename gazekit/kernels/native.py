@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
+from array import array
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,61 +20,12 @@ __all__ = [
 _GROUP = 64
 
 
-def _numbers(names: str) -> list[tuple[str, type[ctypes.c_int64]]]:
-    return [(name, ctypes.c_int64) for name in names.split()]
-
-
-def _addresses(names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
-    return [(name, ctypes.c_void_p) for name in names.split()]
-
-
-class _Facts(ctypes.Structure):
-    """What `decode.cpp` calls Facts, field for field."""
-
-    _fields_ = [*_addresses("kind unit document order"), *_numbers("batch head")]
-
-
-class _Decode(ctypes.Structure):
-    """What `decode.cpp` calls Call."""
-
-    _fields_ = [
-        *_addresses("query key value out begin count index row"),
-        ("asking", _Facts),
-        ("asked", _Facts),
-        *_numbers("batch heads kv_heads dim value_dim regions slots free_begin frees"),
-        *_numbers("region_heads index_heads row_batch confined"),
-        *_numbers("key_batch key_head key_row value_batch value_head value_row is_bf16 threads"),
-        ("scale", ctypes.c_double),
-    ]
-
-
-class _Scores(ctypes.Structure):
-    """What `select.cpp` calls Scores."""
-
-    _fields_ = [
-        *_addresses("query descriptor out"),
-        *_numbers(
-            "batch heads kv_heads regions dim descriptor_batch descriptor_head descriptor_row is_bf16 threads"
-        ),
-    ]
-
-
-class _Select(ctypes.Structure):
-    """What `select.cpp` calls Select."""
-
-    _fields_ = [
-        *_addresses("score complete index"),
-        *_numbers("batch heads rows regions slots k complete_batch complete_row threads"),
-        ("openness", ctypes.c_double),
-    ]
-
-
 def serves(*tensors: Tensor) -> bool:
     """Whether a kernel may compute with these instead of torch: it is built, and no gradient or trace is asked for.
 
     A kernel that nobody asked to build is not missed: whoever asks this has another way.
     """
-    if library() is None or torch.compiler.is_compiling():
+    if library() is None or torch.compiler.is_dynamo_compiling():
         return False
     tracked = torch.is_grad_enabled()
     for tensor in tensors:
@@ -115,37 +66,37 @@ def decode(
     index = index.to(torch.int32).contiguous()
     asking, asked = _aligned(asking), _aligned(asked)
     out = value.new_empty(*query.shape[:2], value.shape[3])
-    call = _Decode(
-        query=query.data_ptr(), key=key.data_ptr(), value=value.data_ptr(), out=out.data_ptr(),
-        begin=begin.data_ptr(), count=count.data_ptr(), index=index.data_ptr(), row=row.data_ptr(),
-        asking=_facts(asking), asked=_facts(asked),
-        batch=query.shape[0], heads=query.shape[1], kv_heads=key.shape[1], dim=query.shape[2],
-        value_dim=value.shape[3], regions=begin.shape[2], slots=index.shape[2], free_begin=free_begin,
-        frees=key.shape[2] - free_begin, region_heads=begin.shape[1], index_heads=index.shape[1],
-        row_batch=row.stride(0), confined=sum(1 << kind for kind in confined),
-        key_batch=key.stride(0), key_head=key.stride(1), key_row=key.stride(2),
-        value_batch=value.stride(0), value_head=value.stride(1), value_row=value.stride(2),
-        is_bf16=query.dtype == torch.bfloat16, threads=torch.get_num_threads(), scale=scale,
+    _call(
+        "gaze_decode",
+        scale,
+        # As the fields of Call in decode.cpp.
+        query.data_ptr(), key.data_ptr(), value.data_ptr(), out.data_ptr(),
+        begin.data_ptr(), count.data_ptr(), index.data_ptr(), row.data_ptr(),
+        *_facts(asking), *_facts(asked),
+        *query.shape[:2], key.shape[1], query.shape[2], value.shape[3],
+        begin.shape[2], index.shape[2], free_begin, key.shape[2] - free_begin,
+        begin.shape[1], index.shape[1], row.stride(0), sum(1 << kind for kind in confined),
+        *key.stride()[:3], *value.stride()[:3],
+        query.dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
-    _call("gaze_decode", call)
     return out
 
 
 def _aligned(facts: TokenFacts) -> TokenFacts:
     """The same where the fields lie alike, each token beside the next; else copies that do."""
-    strides = facts.kind.stride()
-    if strides[2] == 1 and all(field.stride() == strides and field.dtype == torch.int64 for field in facts):
+    kind, unit, document, order = facts
+    strides = kind.stride()
+    alike = strides == unit.stride() == document.stride() == order.stride() and strides[2] == 1
+    if alike and kind.dtype == torch.int64:
         return facts
     return TokenFacts(*(field.long().contiguous() for field in facts))
 
 
-def _facts(facts: TokenFacts) -> _Facts:
-    kind = facts.kind
-    return _Facts(
-        *(field.data_ptr() for field in facts),
-        batch=kind.stride(0),
-        head=kind.stride(1) if kind.shape[1] > 1 else 0,
-    )
+def _facts(facts: TokenFacts) -> tuple[int, ...]:
+    """As the fields of Facts in decode.cpp: where the four lie, and their strides."""
+    batch, head, _ = facts.kind.stride()
+    head = head if facts.kind.shape[1] > 1 else 0
+    return (*(field.data_ptr() for field in facts), batch, head)
 
 
 def scores(
@@ -161,14 +112,15 @@ def scores(
     query = query.contiguous()
     descriptor = descriptor if descriptor.stride(3) == 1 else descriptor.contiguous()
     out = descriptor.new_empty(*query.shape[:2], descriptor.shape[2])
-    call = _Scores(
-        query=query.data_ptr(), descriptor=descriptor.data_ptr(), out=out.data_ptr(),
-        batch=query.shape[0], heads=query.shape[1], kv_heads=descriptor.shape[1], regions=descriptor.shape[2],
-        dim=query.shape[2], descriptor_batch=descriptor.stride(0), descriptor_head=descriptor.stride(1),
-        descriptor_row=descriptor.stride(2), is_bf16=query.dtype == torch.bfloat16,
-        threads=torch.get_num_threads(),
+    _call(
+        "gaze_scores",
+        0.0,
+        # As the fields of Scores in select.cpp.
+        query.data_ptr(), descriptor.data_ptr(), out.data_ptr(),
+        *query.shape[:2], *descriptor.shape[1:3], query.shape[2],
+        *descriptor.stride()[:3],
+        query.dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
-    _call("gaze_scores", call)
     return out
 
 
@@ -188,18 +140,22 @@ def select(
     regions = scores.shape[3]
     slots = min(regions, k + math.ceil(openness * max(regions - k, 0)))
     index = torch.empty(*scores.shape[:3], slots, dtype=torch.int32)
-    call = _Select(
-        score=scores.data_ptr(), complete=complete.data_ptr(), index=index.data_ptr(),
-        batch=scores.shape[0], heads=scores.shape[1], rows=scores.shape[2], regions=regions, slots=slots, k=k,
-        complete_batch=complete.stride(0), complete_row=complete.stride(1), threads=torch.get_num_threads(),
-        openness=openness,
+    _call(
+        "gaze_select",
+        openness,
+        # As the fields of Select in select.cpp.
+        scores.data_ptr(), complete.data_ptr(), index.data_ptr(),
+        *scores.shape, slots, k,
+        *complete.stride()[:2],
+        torch.get_num_threads(),
     )  # fmt: skip
-    _call("gaze_select", call)
     return index
 
 
-def _call(name: str, call: ctypes.Structure) -> None:
-    """Calls a kernel, without Python's lock.
+def _call(name: str, number: float, *fields: int) -> None:
+    """Calls a kernel, without Python's lock: with 8 bytes for each field, and one number that is not whole.
+
+    An array, since ctypes takes three times as long to fill a struct by name, which a step notices.
 
     Raises:
         RuntimeError: It is not built.
@@ -207,4 +163,5 @@ def _call(name: str, call: ctypes.Structure) -> None:
     found = library()
     if found is None:
         raise RuntimeError(f"the native kernel cannot be called: {missing()}")
-    getattr(found, name)(ctypes.addressof(call))
+    packed = array("q", fields)
+    getattr(found, name)(packed.buffer_info()[0], number)

@@ -7,7 +7,7 @@
 
 #include "rows.h"
 
-// Strides count elements.
+// What is handed over, by kernels/native.py, which lists the same fields in the same order; strides count elements.
 struct Scores {
     const void* query;  // [batch heads dim]
     const float* descriptor;
@@ -24,7 +24,6 @@ struct Select {
     int64_t batch, heads, rows, regions, slots, k;
     int64_t complete_batch, complete_row;
     int64_t threads;
-    double openness;
 };
 
 namespace {
@@ -99,7 +98,7 @@ void list(const int32_t* value, int64_t count, int64_t keep, int32_t* index) {
     }
 }
 
-void select(const Select& c, int64_t batch, int64_t head, int64_t row) {
+void select(const Select& c, double openness, int64_t batch, int64_t head, int64_t row) {
     thread_local std::vector<int32_t> value;
     const int64_t at = (batch * c.heads + head) * c.rows + row;
     const float* score = c.score + at * c.regions;
@@ -110,7 +109,7 @@ void select(const Select& c, int64_t batch, int64_t head, int64_t row) {
     for (int64_t r = 0; r < c.regions; ++r) values[r] = complete[r] ? sortable(score[r]) : SHUT;
     for (int64_t r = 0; r < c.regions; ++r) able += complete[r];
     const double beyond = static_cast<double>(std::max<int64_t>(able - c.k, 0));
-    const int64_t keep = std::min(able, c.k + static_cast<int64_t>(std::ceil(c.openness * beyond)));
+    const int64_t keep = std::min(able, c.k + static_cast<int64_t>(std::ceil(openness * beyond)));
     int32_t* index = c.index + at * c.slots;
     if (keep > 0) list(values, c.regions, keep, index);
     std::fill(index + keep, index + c.slots, -1);
@@ -118,15 +117,15 @@ void select(const Select& c, int64_t batch, int64_t head, int64_t row) {
 
 }  // namespace
 
-extern "C" void gaze_scores(const Scores* call) {
+extern "C" void gaze_scores(const Scores* call, double) {
     const int64_t jobs = call->batch * call->kv_heads;
 #pragma omp parallel for num_threads(call->threads) if (call->threads > 1)
     for (int64_t job = 0; job < jobs; ++job) score(*call, job / call->kv_heads, job % call->kv_heads);
 }
 
-extern "C" void gaze_select(const Select* call) {
+extern "C" void gaze_select(const Select* call, double openness) {
     const int64_t jobs = call->batch * call->heads;
 #pragma omp parallel for num_threads(call->threads) if (call->threads > 1)
     for (int64_t job = 0; job < jobs; ++job)
-        for (int64_t row = 0; row < call->rows; ++row) select(*call, job / call->heads, job % call->heads, row);
+        for (int64_t row = 0; row < call->rows; ++row) select(*call, openness, job / call->heads, job % call->heads, row);
 }
