@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from gazekit.cli.arguments import add_device, count, positive
@@ -75,8 +74,6 @@ def add(kinds: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints."""
-    # Before torch is there: keys and values in large pages, for gaze and for dense attention alike.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from gazekit.cli.bench import decode
 
     decode(arguments, device_of(arguments))
