@@ -31,6 +31,10 @@ if os.environ.get("GAZEKIT_TYPECHECK", "1") != "0":
 
 torch.set_num_threads(1)
 
+if not torch.cuda.is_available():
+    # Triton decides when it is imported, and a kernel when it is decorated: nothing has done either yet.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 def _fill_uninitialised_memory() -> None:
     """Fills what ``torch.empty`` returns with NaN (integers: the largest value), so that reading it shows."""
@@ -101,6 +105,15 @@ def native_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         native.forget()
         yield
     native.forget()
+
+
+@pytest.fixture
+def triton_kernels() -> None:
+    """The Triton kernels: compiled where there is a CUDA device, else in the interpreter, which is slow."""
+    from gazekit.kernels import triton
+
+    if (reason := triton.missing()) is not None:
+        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -291,4 +291,7 @@ def test_doctor_says_what_is_here_and_why_the_rest_is_not(run):
     )
     assert found["backends"]["masked"] == "prompt: yes, auto takes it; decoding: yes"
     assert found["backends"]["reference"] == "prompt: yes; decoding: yes"
+    assert found["backends"]["triton"].endswith(
+        "decoding: no, it runs on a CUDA GPU, and the keys lie on cpu"
+    )
     assert "GiB" in found["machine"]["memory"]

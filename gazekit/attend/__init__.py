@@ -5,5 +5,14 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 
-__all__ = ["GatherBackend", "MaskedBackend", "NativeBackend", "ReferenceBackend", "choose", "refusals"]
+__all__ = [
+    "GatherBackend",
+    "MaskedBackend",
+    "NativeBackend",
+    "ReferenceBackend",
+    "TritonBackend",
+    "choose",
+    "refusals",
+]

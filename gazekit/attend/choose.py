@@ -8,6 +8,7 @@ from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
+from gazekit.attend.triton import TritonBackend
 from gazekit.contracts import Backend, Entries, Plan
 
 _BACKENDS: dict[str, Backend] = {
@@ -15,12 +16,13 @@ _BACKENDS: dict[str, Backend] = {
     "masked": MaskedBackend(),
     "gather": GatherBackend(),
     "native": NativeBackend(),
+    "triton": TritonBackend(),
 }
-_PREFERENCE = ("native", "gather", "masked")
+_PREFERENCE = ("triton", "native", "gather", "masked")
 
 
 def choose(name: str, entries: Entries, plan: Plan) -> Backend:
-    """The backend of that name, or for "auto" the first that can of native, gather, masked.
+    """The backend of that name, or for "auto" the first that can of triton, native, gather, masked.
 
     Raises:
         ValueError: The name is unknown, or the backend of that name refuses the plan.

@@ -167,8 +167,7 @@ def scene_of(
         )  # fmt: skip
         store = ResidentStore()
         store.add(look, tokens, regions)
-        last = (field[:, :, -1:] for field in (look.key, look.value))
-        asking = Look(look.query, *last, layer=number, scale=scale)
+        asking = replace(look, key=look.key[:, :, -1:], value=look.value[:, :, -1:])
         described = _describe(pool, look, regions)
         layers.append(Layer(store, asking, described, key=look.key, value=look.value))
     return Scene(

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from gazekit.kernels.step import Facts, Partial, Union
+
 
 class TokenFacts(NamedTuple):
     """What is known of tokens: the integers of `gazekit.contracts.Tokens` that say who may see whom."""
@@ -124,3 +126,95 @@ def select(
         best = sorted(may, key=lambda region: (-row[region], region))[: opened(len(may))]
         index[b, h, r, : len(best)] = torch.tensor(sorted(best), dtype=torch.int32)
     return index
+
+
+def unite(
+    index: Int[Tensor, "batch index_head slot"],
+    row: Int[Tensor, " batch"],
+    begin: Int[Tensor, "batch #kv_head region"],
+    count: Int[Tensor, "batch #kv_head region"],
+    heads: int,
+    kv_heads: int,
+) -> Union:
+    """What the query heads of each KV head look at, as one list; regions of which nothing is stored are left out.
+
+    Args:
+        index: Regions that each head looks at, ascending, then -1; the head axis counts heads, KV heads or 1.
+        row: -1 = the sample's query looks at no region.
+        begin: First entry of each region.
+        count: Entries of each region.
+        heads: Query heads.
+        kv_heads: KV heads.
+    """
+    group, members = heads // kv_heads, max(1, index.shape[1] // kv_heads)
+    places = max(1, min(begin.shape[2], members * index.shape[2]))
+    shift, bits, ends = (torch.zeros(index.shape[0], kv_heads, places, dtype=torch.int64) for _ in range(3))
+    listed = torch.zeros(index.shape[0], kv_heads, dtype=torch.int64)
+    for b in range(index.shape[0]):
+        for kv in range(kv_heads):
+            at = kv if begin.shape[1] > 1 else 0
+            looks: dict[int, int] = {}
+            for g in range(group if int(row[b]) >= 0 else 0):
+                for region in index[b, (kv * group + g) * index.shape[1] // heads].tolist():
+                    if region >= 0 and int(count[b, at, region]) > 0:
+                        looks[region] = looks.get(region, 0) | 1 << g
+            tokens = 0
+            for place, region in enumerate(sorted(looks)):
+                shift[b, kv, place] = int(begin[b, at, region]) - tokens
+                tokens += int(count[b, at, region])
+                bits[b, kv, place], ends[b, kv, place] = looks[region], tokens
+            listed[b, kv] = len(looks)
+    return Union(shift, bits, ends, listed)
+
+
+def attend(
+    query: Float[Tensor, "batch head dim"],
+    key: Float[Tensor, "batch kv_head entry dim"],
+    value: Float[Tensor, "batch kv_head entry value_dim"],
+    union: Union,
+    asking: Facts,
+    free: Facts,
+    free_begin: int,
+    scale: float,
+) -> Partial:
+    """Attention to a list of regions and the free entries in one piece, in fp32.
+
+    Args:
+        query: One per sample and head.
+        key: Heads not repeated.
+        value: Aligned with `key`.
+        union: From `unite`.
+        asking: What each sample's query is.
+        free: What each entry from `free_begin` on is.
+        free_begin: First entry that is in no region.
+        scale: Factor on the logits.
+    """
+    batch, heads, _ = query.shape
+    group = heads // key.shape[1]
+    out = torch.zeros(batch, heads, 1, value.shape[3])
+    lse = torch.full((batch, heads, 1), -math.inf)
+    for b in range(batch):
+        for h in range(heads):
+            kv, at = h // group, h // group if free.kind.shape[1] > 1 else 0
+            entries: list[int] = []
+            before = 0
+            for place in range(int(union.regions[b, kv])):
+                end = int(union.ends[b, kv, place])
+                if int(union.heads[b, kv, place]) >> (h % group) & 1:
+                    entries += [token + int(union.shift[b, kv, place]) for token in range(before, end)]
+                before = end
+            seen = (free.document[b, at] == asking.document[b, 0]) & (free.order[b, at] <= asking.order[b, 0])
+            seen &= (free.kind[b, at] != 0) & (asking.kind[b, 0] != 0)
+            entries += [free_begin + nth for nth in seen.nonzero().flatten().tolist()]
+            if entries:
+                logits = scale * (key[b, kv, entries].float() @ query[b, h].float())
+                out[b, h, 0] = logits.softmax(-1) @ value[b, kv, entries].float()
+                lse[b, h, 0] = logits.logsumexp(-1) / math.log(2)
+    return Partial(out, lse)
+
+
+def combine(partial: Partial, dtype: torch.dtype) -> Float[Tensor, "batch head value_dim"]:
+    """One answer of the answers to pieces, each weighed by its sum; zeros where a head saw nothing."""
+    lse = partial.lse.masked_fill((partial.lse == -math.inf).all(-1, keepdim=True), 0.0)
+    weight = (lse * math.log(2)).softmax(-1)
+    return torch.einsum("bhp,bhpd->bhd", weight, partial.out).to(dtype)

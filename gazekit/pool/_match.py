@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Rows
-from gazekit.kernels import native
+from gazekit.kernels import native, triton
 
 
 def match(
@@ -30,7 +30,12 @@ def match(
 def dot(
     query: Float[Tensor, "batch head row dim"], descriptor: Float[Tensor, "batch kv_head region dim"]
 ) -> Float[Tensor, "batch head row region"]:
-    """`query . descriptor`; query heads of a group share their KV head's descriptors."""
+    """`query . descriptor`; query heads of a group share their KV head's descriptors.
+
+    One row each, as in decoding, is for a kernel where there is one.
+    """
+    if query.shape[2] == 1 and descriptor.dtype == torch.float32 and triton.serves(query, descriptor):
+        return triton.scores(query[:, :, 0], descriptor)[:, :, None]
     group = query.shape[1] // descriptor.shape[1]
     grouped = rearrange(query, "batch (kv_head group) row dim -> batch kv_head (group row) dim", group=group)
     with torch.autocast(query.device.type, enabled=False):

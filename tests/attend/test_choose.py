@@ -5,7 +5,7 @@ from tests.attend.cases import CASES, scene
 from tests.attend.test_gather import LAST, region_major
 
 UNBUILT = (
-    "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (about a second)"
+    "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (a few seconds)"
 )
 
 
@@ -45,9 +45,10 @@ def test_refusals_name_every_backend():
         "masked": None,
         "gather": None,
         "native": UNBUILT,
+        "triton": "it runs on a CUDA GPU, and the keys lie on cpu",
     }
     refused = refusals(prefill.entries, prefill.plan)
-    assert [name for name, reason in refused.items() if reason] == ["gather", "native"]
+    assert [name for name, reason in refused.items() if reason] == ["gather", "native", "triton"]
 
 
 def test_auto_takes_the_native_kernel_where_it_is_built(native_kernel):

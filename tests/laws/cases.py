@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend
+from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend, TritonBackend
 from gazekit.combine import GatedCombine, SumCombine
 from gazekit.context import LearnedContext, SinkContext, UnionContext, WindowContext
 from gazekit.contracts import Kind, Sizes
@@ -42,13 +42,17 @@ from gazekit.testing import Grid, Runs, laws
 
 @dataclass(frozen=True)
 class Case:
-    """A part, its check, options of the check, the laws omitted with their reasons, and a fixture that it needs."""
+    """A part and its check.
+
+    Then options of the check, the laws omitted with their reasons, a fixture that it needs, and whether it is slow.
+    """
 
     part: object
     check: Callable[..., None]
     options: Mapping[str, object] = field(default_factory=dict)
     omit: Mapping[str, str] = field(default_factory=dict)
     needs: str | None = None
+    slow: bool = False
 
     def run(self) -> None:
         self.check(self.part, omit=self.omit, **self.options)
@@ -240,6 +244,14 @@ CASES = [
         options={"decoding": True},
         omit=FORWARD_ONLY,
         needs="native_kernel",
+    ),
+    Case(
+        TritonBackend(interpreted=True),
+        laws.check_backend,
+        options={"decoding": True, "device": "cuda" if torch.cuda.is_available() else "cpu"},
+        omit=FORWARD_ONLY,
+        needs="triton_kernels",
+        slow=not torch.cuda.is_available(),
     ),
     Case(ResidentStore, laws.check_store),
     Case(SumCombine(), laws.check_combine),

@@ -37,7 +37,10 @@ def class_of(part: object) -> type:
     return part if inspect.isclass(part) else type(part)
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.slow else []) for case in cases.CASES],
+)
 def test_part_keeps_the_laws(case, request: pytest.FixtureRequest) -> None:
     if case.needs is not None:
         request.getfixturevalue(case.needs)

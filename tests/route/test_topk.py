@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gazekit.contracts import Router
-from gazekit.kernels import native
+from gazekit.kernels import native, triton
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
 from tests.scenes import layout, unchecked, view
@@ -198,6 +199,21 @@ def test_the_native_kernel_chooses_the_same_ties_included(level, share, openness
     assert used
     monkeypatch.setattr(native, "serves", lambda *tensors: False)
     expected = TopKRouter(k=3, share=share)(scores, told).index
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+    assert (found == -1).any()
+
+
+@pytest.mark.parametrize("share", ["head", "group"])
+def test_the_kernel_chooses_the_same(share, monkeypatch, triton_kernels):
+    prompt = layout("v2x3 t1", "v1x2 t2")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=4, kv_heads=2)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scores = torch.randn(2, 4, *told.complete.shape[1:], generator=torch.Generator().manual_seed(0)).round()
+    expected = TopKRouter(k=3, share=share)(scores, told).index
+    monkeypatch.setattr(triton, "serves", lambda *fields: True)
+    told = replace(told, complete=told.complete.to(device))
+    found = TopKRouter(k=3, share=share)(scores.to(device), told).index.cpu()
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
     assert (found == -1).any()
