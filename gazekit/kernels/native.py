@@ -25,7 +25,7 @@ def serves(*tensors: Tensor) -> bool:
 
     A kernel that nobody asked to build is not missed: whoever asks this has another way.
     """
-    if library() is None or torch.compiler.is_dynamo_compiling():
+    if torch.compiler.is_dynamo_compiling() or library() is None:
         return False
     tracked = torch.is_grad_enabled()
     for tensor in tensors:
