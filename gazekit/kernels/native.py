@@ -155,8 +155,6 @@ def select(
 def _call(name: str, number: float, *fields: int) -> None:
     """Calls a kernel, without Python's lock: with 8 bytes for each field, and one number that is not whole.
 
-    An array, since ctypes takes three times as long to fill a struct by name, which a step notices.
-
     Raises:
         RuntimeError: It is not built.
     """
