@@ -8,7 +8,7 @@ from tests.attend.cases import CASES, scene
 from tests.attend.test_gather import LAST, region_major
 
 UNBUILT = (
-    "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (about a second)"
+    "it is not built yet; build it with `gazekit doctor --build` or set GAZEKIT_NATIVE=1 (a few seconds)"
 )
 
 

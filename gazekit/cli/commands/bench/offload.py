@@ -88,7 +88,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints."""
-    from gazekit.cli.offload import offload
+    from gazekit.cli.bench_offload import offload
 
     offload(arguments, device_of(arguments))
     return 0
