@@ -7,6 +7,7 @@ from gazekit.attend.masked import MaskedBackend
 from gazekit.attend.native import NativeBackend
 from gazekit.attend.reference import ReferenceBackend
 from gazekit.attend.triton import TritonBackend
+from gazekit.attend.xformers import XformersBackend
 
 __all__ = [
     "FlexBackend",
@@ -15,6 +16,7 @@ __all__ = [
     "NativeBackend",
     "ReferenceBackend",
     "TritonBackend",
+    "XformersBackend",
     "choose",
     "refusals",
 ]

@@ -71,9 +71,11 @@ class FlexBackend:
         return None
 
 
-def pays_to_compile(entries: Entries, plan: Plan) -> bool:
-    """Whether `auto` may take it: for training and prefill on CUDA."""
-    return entries.key.device.type == "cuda" and plan.query.length > 1
+def compiles_for_little(entries: Entries, plan: Plan) -> str | None:
+    """Why `auto` passes it by, unless it is for training or prefill on CUDA."""
+    if entries.key.device.type != "cuda":
+        return f"compiling it does not pay on {entries.key.device.type}"
+    return "compiling it does not pay for one query" if plan.query.length <= 1 else None
 
 
 def _structure(plan: Plan, entries: Entries, num_heads: int) -> Structure:

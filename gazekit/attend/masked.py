@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,9 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gazekit.attend._bias import bias_of
-from gazekit.attend._dtype import one_dtype
+from gazekit.attend._dtype import followed, one_dtype
 from gazekit.attend._sdpa import fold, fold_bias, run_backward, run_forward, unfold
+from gazekit.attend._whole import attend_whole
+from gazekit.attend._workspace import Workspace
 from gazekit.contracts import Entries, Plan, Tokens
+
+_FEW = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class MaskedBackend:
     """
 
     chunk_bytes: int = 32 * 2**20
+    workspace: Workspace = field(default_factory=Workspace, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.chunk_bytes < 1:
@@ -46,8 +51,10 @@ class MaskedBackend:
         query, key, value = one_dtype(query, entries.key, entries.value)
         chunks = _chunks(plan, entries.tokens, query.shape[1], key.shape[1], query.dtype, self.chunk_bytes)
         call = _Call(plan, entries.tokens, query.shape[1], chunks)
-        if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+        if followed(query, key, value):
             return _Masked.apply(query, key, value, call)
+        if 0 < query.shape[2] <= _FEW and entries.tokens.length and key.device.type == "cpu":
+            return attend_whole(query, key, value, entries.tokens, plan, self.workspace)
         return _forward(query, key, value, call)[0]
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:

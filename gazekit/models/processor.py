@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, SiglipImageProcessorPil
 
-from gazekit.models.chat import CHATML, IMAGE_MARK, VIDEO_MARK, media, pieces
+from gazekit.models.chat import CHATML, IMAGE_MARK, TURN_END, TURN_START, VIDEO_MARK, media, pieces
 from gazekit.models.config import RESIZES, TIME_STAMPS, CambrianConfig
 from gazekit.models.nesting import per_text
 from gazekit.models.pictures import ImageLike, open_picture
 from gazekit.models.pixels import fill_of, pixels_of
 from gazekit.models.tiles import views
 from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
+from gazekit.models.truncate import truncate
 
 Clip = Sequence[ImageLike] | np.ndarray
 IGNORED = -100
@@ -186,6 +187,9 @@ class CambrianProcessor(ProcessorMixin):
         images: Sequence[ImageLike] | None = None,
         videos: Sequence[Clip] | None = None,
         timestamps: Sequence[Sequence[float] | None] | None = None,
+        *,
+        max_length: int | None = None,
+        labels: str = "answers",
     ) -> dict[str, Tensor]:
         """One conversation to learn from; labels are on what the assistant says and on the end of its turns.
 
@@ -194,21 +198,34 @@ class CambrianProcessor(ProcessorMixin):
             images: Images in order; None = those inside the messages.
             videos: Videos in order, likewise.
             timestamps: In seconds, one for each frame of each video.
+            max_length: Most tokens. What is longer is cut, never inside an image or frame; None = nothing is cut.
+            labels: "answers", or "llava_next_compat" for what LLaVA-NeXT's loader supervises: the assistant's turns
+                with their headers, and every newline and turn mark.
 
         Returns:
             `input_ids` and `labels` [token], `pixel_values` [unit channel height width], `clip_lengths` [clip].
 
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
+            TooLongError: Cut to `max_length`, nothing that is supervised is left.
         """
-        said = [(piece.text, piece.supervised) for piece in pieces(messages)]
+        said = [(piece.text, piece.supervised) for piece in pieces(messages, labels)]
         sample = self._sample(
             "the conversation",
             media(messages, "image") if images is None else images,
             media(messages, "video") if videos is None else videos,
             timestamps,
         )
-        return self._encode(said, sample, labelled=True)
+        encoded = self._encode(said, sample, labelled=True)
+        if labels == "llava_next_compat":
+            marks = torch.tensor([t for text in (TURN_START, TURN_END, "\n") for t in self._tokenize(text)])
+            found = torch.isin(encoded["input_ids"], marks)
+            encoded["labels"] = torch.where(found, encoded["input_ids"], encoded["labels"])
+        if max_length is None:
+            return encoded
+        return truncate(
+            encoded, max_length, num_visual=self.num_visual, num_context=self.num_context, ids=self.ids
+        )
 
     def count_tokens(
         self,

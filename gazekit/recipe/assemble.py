@@ -29,8 +29,18 @@ def assemble(recipe: Recipe) -> Cambrian:
     return recipe.build("model").make(gaze=recipe.gaze, imports=recipe.imports, seed=recipe.seed)
 
 
-def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, device: str = "auto") -> Any:
-    """The data of one stage; each stage draws samples of its own, so that none is seen twice."""
+def data_for(
+    recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None = None, *, device: str = "auto"
+) -> Any:
+    """The data of one stage; each stage draws samples of its own, so that none is seen twice.
+
+    Args:
+        recipe: With `data` and `training`.
+        cambrian: Whose processor encodes.
+        stage: One of the recipe's.
+        out: Folder of the run, for what the data has to write down; None = nothing is written.
+        device: What is trained on, where as many processes are to be taken as there are devices.
+    """
     training = recipe.build("training")
     total = _num_processes(recipe, device)
     before = 0
@@ -46,6 +56,7 @@ def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, device: str = "au
         "batches_per_step": stage.accumulate * total,
         "seed": recipe.seed,
         "start": before,
+        "out": out,
     }
     built = recipe.build("data", **offered)
     return built if sections is None or "_target_" in sections else built[stage.name]
@@ -97,7 +108,7 @@ def train_stages(
     from gazekit.training import run
 
     training = recipe.build("training")
-    data = {stage.name: data_for(recipe, cambrian, stage, device) for stage in training.trained}
+    data = {stage.name: data_for(recipe, cambrian, stage, out, device=device) for stage in training.trained}
     return run(
         cambrian.model, training.trained, data, out, seed=recipe.seed, device=device, machine=training.machine,
         keep=keep, progress=progress,

@@ -18,7 +18,9 @@ Composition = Annotated[object, Implied("gazekit.gaze.Gaze")]
 Model = Annotated[object, Implied(None)]
 Data = Annotated[
     object,
-    Implied(None, offers=("processor", "batch_size", "num_steps", "seed", "start", "batches_per_step")),
+    Implied(
+        None, offers=("processor", "batch_size", "num_steps", "seed", "start", "batches_per_step", "out")
+    ),
 ]
 Evaluation = Annotated[object, Implied(None, offers=("model", "processor", "out"))]
 Logger = Annotated[object, Implied(None, offers=("save_dir",))]

@@ -120,9 +120,10 @@ def test_what_cuda_cannot_do_is_refused(monkeypatch):
     assert "the keys lie on mps" in FlexBackend().refuses(on(_Elsewhere(wide, "mps")), made.plan)
     monkeypatch.setattr(flex_module, "has_triton", lambda: False)
     assert "it needs Triton" in FlexBackend().refuses(on(wide), made.plan)
-    assert flex_module.pays_to_compile(on(wide), made.plan)
-    assert not flex_module.pays_to_compile(made.entries, made.plan)
-    assert not flex_module.pays_to_compile(on(wide), made.plan.narrow(0, 1))
+    passed_by = flex_module.compiles_for_little
+    assert passed_by(on(wide), made.plan) is None
+    assert passed_by(made.entries, made.plan) == "compiling it does not pay on cpu"
+    assert passed_by(on(wide), made.plan.narrow(0, 1)) == "compiling it does not pay for one query"
 
 
 class _Elsewhere(torch.Tensor):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlavaConfig
 from gazekit.cli import main
 from gazekit.models import CambrianForConditionalGeneration
 from gazekit.recipe.export import export, trained
-from tests.cambrian.small import few_steps, parts
+from tests.cambrian.small import conversations, few_steps, parts
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapters")
     stage = "training.stages.0"
     words = [
-        "cambrian-4b/stage2_image", *parts(folder, "4b"), *few_steps(3), "model.start=null", "model.lora.rank=2",
+        "cambrian-4b/stage2_image", *parts(folder, "4b"), *conversations(folder, "stage2_image"), *few_steps(3),
+        "model.start=null", "model.lora.rank=2",
         f"{stage}.learning_rates.language=null", f"{stage}.learning_rates.lora=0.01", f"{stage}.checkpoint_every=2",
         f"{stage}.ema=0.5",
     ]  # fmt: skip

@@ -9,10 +9,8 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from gazekit.cli import main
 from gazekit.models import CambrianForConditionalGeneration, CambrianProcessor
 from gazekit.training import read_history
-from tests.cambrian.small import few_steps, parts
+from tests.cambrian.small import STAGES, conversations, few_steps, parts
 from tests.models.tiny import picture
-
-STAGES = ("stage1", "stage2_image", "stage2_video")
 
 
 @pytest.fixture(scope="module", params=["4b", "7b"])
@@ -22,7 +20,13 @@ def runs(request, tmp_path_factory):
     small = parts(folder, request.param)
     start: list[str] = []
     for stage in STAGES:
-        words = [f"cambrian-{request.param}/{stage}", *small, *few_steps(), *start]
+        words = [
+            f"cambrian-{request.param}/{stage}",
+            *small,
+            *few_steps(),
+            *conversations(folder, stage),
+            *start,
+        ]
         assert main(["train", *words, "--out", str(folder / stage), "--device", "cpu"]) == 0
         start = [f"model.start={folder / stage}"]
     return folder

@@ -9,6 +9,7 @@ from gazekit.cli.commands import (
     check,
     compare,
     cost,
+    data,
     demo,
     doctor,
     evaluate,
@@ -31,6 +32,7 @@ COMMANDS: dict[str, ModuleType] = {
     "cost": cost,
     "bench": bench,
     "export": export,
+    "data": data,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""

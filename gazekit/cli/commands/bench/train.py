@@ -78,7 +78,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints."""
-    from gazekit.cli.bench import train
+    from gazekit.cli.bench_train import train
 
     train(arguments, device_of(arguments))
     return 0
