@@ -37,7 +37,7 @@ class DigitsData(LightningDataModule):
         mosaic: How mosaics look.
         questions: Which questions training asks.
         batch_size: Conversations of a batch.
-        num_steps: Training batches, over all devices, all in one epoch.
+        num_steps: Training batches of each device, all in one epoch.
         seed: Seed of the training samples.
         start: Index of the first training sample, so that a second stage goes on where the first has stopped.
         validation_size: Validation conversations; 0 = no validation.
@@ -114,7 +114,7 @@ class DigitsData(LightningDataModule):
         dataset = DigitsDataset(
             split="train",
             plan=self.questions,
-            length=self.num_steps * self.batch_size,
+            length=self.num_steps * self.batch_size * self._devices,
             seed=self.seed,
             start=self.start,
             spec=self.mosaic,
@@ -145,12 +145,14 @@ class DigitsData(LightningDataModule):
 
     def _share(self, dataset: Any) -> DistributedSampler | None:
         """What is this process's of several, in order, so that a step of them all is one stretch of the data."""
-        trainer = self.trainer
-        if trainer is None or trainer.world_size == 1:
+        if self._devices == 1:
             return None
-        return DistributedSampler(
-            dataset, num_replicas=trainer.world_size, rank=trainer.global_rank, shuffle=False
-        )
+        rank = self.trainer.global_rank
+        return DistributedSampler(dataset, num_replicas=self._devices, rank=rank, shuffle=False)
+
+    @property
+    def _devices(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
 
     def val_dataloader(self) -> DataLoader:
         """Single questions about mosaics of validation scans."""

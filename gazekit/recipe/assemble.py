@@ -52,7 +52,7 @@ def data_for(
     offered = {
         "processor": cambrian.processor,
         "batch_size": stage.local_batch_size(total),
-        "num_steps": stage.steps * stage.accumulate * total,
+        "num_steps": stage.steps * stage.accumulate,
         "batches_per_step": stage.accumulate * total,
         "seed": recipe.seed,
         "start": before,

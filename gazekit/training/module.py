@@ -165,9 +165,11 @@ class CambrianModule(LightningModule):
         number is known only there.
 
         Raises:
-            ValueError: The batches of a step do not add up to the stage's batch size.
+            ValueError: The batches of a step do not add up to the stage's batch size, or a batch has no image where
+                another's model is sharded.
         """
         self._check_batch_size(batch)
+        self._check_units(batch)
         with measure(self.model, batch, self._to_measure) as attended:
             loss = self._sum(batch)
         if (found := attended()) is not None:
@@ -292,6 +294,15 @@ class CambrianModule(LightningModule):
     def _sum(self, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         """Sum of the loss over the batch's supervised tokens, divided by the stage's batch size."""
         return self.model(**batch, num_items_in_batch=self.stage.batch_size, gaze_openness=self.openness).loss
+
+    def _check_units(self, batch: Mapping[str, Tensor]) -> None:
+        if not self.sharded or hasattr(self.model, "always_encodes"):
+            return
+        if not any(name.startswith("pixel_values") for name in batch):
+            raise ValueError(
+                f"pixel_values must be in every batch of every device where a {type(self._whole[0]).__name__} is "
+                "sharded: the others wait at its tower; mix images into each batch, or set strategy=ddp"
+            )
 
     def _check_batch_size(self, batch: Mapping[str, Tensor]) -> None:
         if "document_ids" in batch:  # its rows are no samples; the step's are counted when it is complete

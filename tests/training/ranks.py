@@ -117,7 +117,7 @@ def watched(
     stage = replace(STAGE, **changes)
     fit_stage(
         cambrian.model, MixedData(cambrian.processor, parts=stage.accumulate * ranks), stage, folder, device="cpu",
-        progress=False, log_every=1, machine=Machine(strategy=strategy, devices=ranks, timeout=60),
+        progress=False, log_every=1, machine=Machine(strategy=strategy, devices=ranks, timeout=120),
         callbacks=[watch, *callbacks],
     )  # fmt: skip
     return cambrian.model, watch.steps

@@ -1,19 +1,28 @@
 """What a run is spread over, and what recipes say of it."""
 
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from torch.distributed.device_mesh import DeviceMesh
 
 from gazekit.recipe import check, load
+from gazekit.recipe.assemble import assemble, pretrain
 from gazekit.recipe.train import keep_recipe
-from gazekit.training import Machine
+from gazekit.recipe.train import train as start
+from gazekit.training import CambrianModule, Machine, history
+from gazekit.training.checkpoints import SameStart
 from gazekit.training.failure import explained, of_another
 from gazekit.training.fit import check_same_processes
+from gazekit.training.optimizers import begin_states
 from gazekit.training.session import device_arguments
+from gazekit.training.shard import layers_of, shard
 from tests.scenes import unchecked
 from tests.training.standin import TinyModel, stage, train
+from tests.training.test_cambrian import make
+from tests.training.test_cambrian import stage as cambrian_stage
 
 
 @pytest.mark.parametrize(
@@ -142,6 +151,78 @@ def test_what_another_process_has_done_is_explained():
             raise error
     with pytest.raises(RuntimeError, match=r"^shapes differ$"), explained(two, 5):
         raise RuntimeError("shapes differ")
+
+
+def test_towers_are_pretrained_in_one_process(tmp_path):
+    two = load("tiny", ["training.devices=2"])
+    with pytest.raises(
+        ValueError, match=r"devices must be 1 while the recipe tiny pretrains its tower; train it once"
+    ):
+        pretrain(two, assemble(two), tmp_path, device="cpu")
+
+
+def test_a_launched_run_is_not_started_afresh_over_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    (tmp_path / "recipe.yaml").write_text("name: other")
+    with pytest.raises(
+        ValueError, match="out must be a new folder where a launcher starts all processes at once"
+    ):
+        start(load("tiny"), out=tmp_path, resume=False, device="cpu")
+
+
+def test_processes_must_find_the_same_checkpoint(monkeypatch):
+    def gather(found, own):
+        found[:] = [own, None]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    two = Mock(spec=Trainer, world_size=2)
+    SameStart(None).setup(two, Mock(spec=LightningModule), "fit")
+    wanted = r"one folder for all nodes.*\(process 0: step-00000003.ckpt, process 1: nothing\)"
+    with pytest.raises(ValueError, match=wanted):
+        SameStart(Path("x/step-00000003.ckpt")).setup(two, Mock(spec=LightningModule), "fit")
+
+
+def test_shares_need_an_image_where_the_model_is_not_ours():
+    module = CambrianModule(TinyModel(), stage(), verbose=False)
+    module._whole = [module.model]
+    module._check_units({"pixel_values": torch.zeros(1)})
+    with pytest.raises(
+        ValueError, match="pixel_values must be in every batch of every device where a TinyModel"
+    ):
+        module._check_units({"input_ids": torch.zeros(1)})
+
+
+def test_shares_have_no_such_precision():
+    with pytest.raises(ValueError, match=r"precision must be one of 32-true, .* under fsdp2, got '16-mixed'"):
+        shard(TinyModel(), Mock(spec=DeviceMesh), "16-mixed")
+
+
+def test_muon_cannot_be_sharded():
+    muon = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))])
+    with pytest.raises(ValueError, match="optimizer must be adamw where the model is sharded"):
+        begin_states(muon)
+
+
+def test_layers_are_compiled_one_by_one():
+    cambrian = make()
+    module = CambrianModule(cambrian.model, cambrian_stage(), verbose=False, compiled=True)
+    module.configure_model()
+    compiled = [one for one in cambrian.model.modules() if one._compiled_call_impl is not None]
+    assert compiled == layers_of(cambrian.model)
+    assert {type(one).__name__ for one in compiled} == {"Qwen3DecoderLayer", "SiglipEncoderLayer"}
+
+
+def test_wandb_where_a_project_is_named(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(history, "find_spec", lambda name: name == "wandb")
+    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", lambda **given: made.append(given))
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    assert len(history.loggers(tmp_path / "run" / "1-all", 1)) == 1
+    monkeypatch.setenv("WANDB_PROJECT", "eyes")
+    history.loggers(tmp_path / "run" / "1-all", 1)
+    assert made[0]["project"] == "eyes"
+    assert (made[0]["group"], made[0]["name"]) == ("run/1-all", "run/1-all-0")
 
 
 def test_average_of_shares_is_refused(tmp_path):

@@ -83,10 +83,18 @@ def test_killed_ranks_go_on_where_they_stopped(tmp_path, two):
     codes = killed(tmp_path, "fsdp2:2:1")
     assert codes[1] == -signal.SIGKILL
     assert codes[0] not in (0, -signal.SIGKILL)
-    assert step_of(latest(tmp_path / "fsdp2" / "checkpoints")) == 2
+    checkpoints = tmp_path / "fsdp2" / "checkpoints"
+    assert step_of(latest(checkpoints)) == 2
+    with pytest.raises(ValueError, match="holds a run in 2 processes, sharded, and this one is in one process"):
+        watched(tmp_path / "fsdp2")
+    # As if killed in the middle of writing the next one.
+    (checkpoints / "step-00000003.unfinished").mkdir()
+    (checkpoints / "step-00000003.unfinished" / "half").write_bytes(b"half")
     codes = killed(tmp_path, "fsdp2", "ddp:1:all")
     assert codes == [-signal.SIGKILL] * 2
     goes_on(tmp_path, two, "fsdp2", 2)
+    assert (checkpoints / "step-00000003.ckpt" / "files.json").is_file()
+    assert not (checkpoints / "step-00000003.ckpt" / "half").exists()
     assert step_of(latest(tmp_path / "ddp" / "checkpoints")) == 1
     finish(launch(SCRIPT, str(tmp_path), "ddp"))
     goes_on(tmp_path, two, "ddp", 1)
