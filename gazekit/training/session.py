@@ -26,6 +26,7 @@ _NOISE = (
     r"'set_vital' is deprecated, please do not call",  # torchdata 0.11 on torch 2.13
     r".*does not have many workers which may be a bottleneck.*",
     r".*is smaller than the logging interval.*",
+    r"You're using the WeightAveraging callback with a model that overrides the configure_model.*",  # never sharded
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
 )
 

@@ -85,7 +85,9 @@ def test_killed_ranks_go_on_where_they_stopped(tmp_path, two):
     assert codes[0] not in (0, -signal.SIGKILL)
     checkpoints = tmp_path / "fsdp2" / "checkpoints"
     assert step_of(latest(checkpoints)) == 2
-    with pytest.raises(ValueError, match="holds a run in 2 processes, sharded, and this one is in one process"):
+    with pytest.raises(
+        ValueError, match="holds a run in 2 processes, sharded, and this one is in one process"
+    ):
         watched(tmp_path / "fsdp2")
     # As if killed in the middle of writing the next one.
     (checkpoints / "step-00000003.unfinished").mkdir()
