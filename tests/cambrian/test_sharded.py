@@ -14,17 +14,21 @@ from gazekit.cli import main
 from gazekit.models import CambrianForConditionalGeneration
 from gazekit.recipe.export import export
 from gazekit.training.checkpoints import latest, saved, step_of
-from tests.cambrian.small import few_steps, parts
+from tests.cambrian.small import conversations, few_steps, parts
 
 ROOT = Path(__file__).parents[2]
 SHARDED = ["training.strategy=fsdp2", "training.stages.0.checkpoint_every=1", "model.start=null"]
+
+
+def sized(folder: Path) -> list[str]:
+    return [*parts(folder, "4b"), *conversations(folder, "stage2_image"), *few_steps(2), *SHARDED]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """As one process that holds the only share; what it leaves in the environment is taken back."""
     folder = tmp_path_factory.mktemp("sharded")
-    words = ["cambrian-4b/stage2_image", *parts(folder, "4b"), *few_steps(2), *SHARDED]
+    words = ["cambrian-4b/stage2_image", *sized(folder)]
     with patch.dict(os.environ):
         try:
             assert main(["train", *words, "--out", str(folder / "run"), "--device", "cpu"]) == 0
@@ -83,7 +87,7 @@ def test_a_damaged_one_is_passed_over(damage, run, tmp_path):
 def test_two_processes_that_the_command_starts(tmp_path):
     """Lightning's own launcher; adapters; then an export of its last checkpoint, in one process."""
     words = [
-        "cambrian-4b/stage2_image", *parts(tmp_path, "4b"), *few_steps(2), *SHARDED, "training.devices=2",
+        "cambrian-4b/stage2_image", *sized(tmp_path), "training.devices=2",
         "model.lora.rank=2", "training.stages.0.learning_rates.language=null",
         "training.stages.0.learning_rates.lora=0.01",
     ]  # fmt: skip
