@@ -36,6 +36,8 @@ def test_json_says_the_same(run, runs):
 
 
 def test_what_cannot_be_compared_is_said(run, runs):
+    code, _, err = run("compare", str(runs / "a"))
+    assert (code, err) == (2, "error: compare needs B, or --published to put the paper's figures beside A\n")
     assert "there is no result" in run("compare", str(runs / "a"), str(runs / "c"))[2]
     (runs / "empty").mkdir()
     assert "there is no result in" in run("compare", str(runs / "a"), str(runs / "empty"))[2]
@@ -44,3 +46,43 @@ def test_what_cannot_be_compared_is_said(run, runs):
     assert code == 2
     assert "nothing can be compared" in err
     assert "gqa (lmms, dense), gqa (lmms, gaze)" in err
+
+
+def test_the_papers_figures_stand_beside_a_run(run, runs):
+    chart = replace(
+        result([1, 1, 1, 0], limit=4),
+        benchmark="chartqa",
+        scores={"relaxed_overall": 0.75},
+        profile="cambrian",
+    )
+    chart.save(runs / "c" / "chartqa.json")
+    maths = replace(chart, benchmark="mathvista_testmini_format", scores={"llm_as_judge_eval_rule": 50.0})
+    maths.save(runs / "c" / "mathvista.json")
+    code, out, err = run("compare", str(runs / "c"), "--published", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)["published"]
+    assert found["columns"] == ["ChartQA", "MathVista_rule"]
+    mine, *others = found["rows"]
+    assert mine["scores"]["ChartQA"] == 75.0
+    assert {
+        "model": "Cambrian-4B",
+        "method": None,
+        "entries": "576",
+        "source": "paper",
+        "scores": {"ChartQA": 60.2},
+    } in others
+    assert all(set(row["scores"]) == {"ChartQA"} for row in others)
+    assert "4 samples" in found["notes"][0]
+    code, out, _ = run("compare", str(runs / "c"), "--published")
+    assert code == 0
+    assert "60.2" in out
+    assert "not the whole benchmark" in out
+    code, _, err = run("compare", str(runs / "empty"), "--published")
+    assert code == 2
+
+
+def test_a_benchmark_that_the_paper_does_not_have(run, runs):
+    replace(result([1, 0]), benchmark="digits").save(runs / "e" / "digits.json")
+    code, _, err = run("compare", str(runs / "e"), "--published")
+    assert code == 2
+    assert "is of a benchmark of the paper" in err

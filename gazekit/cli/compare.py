@@ -9,7 +9,9 @@ from typing import Any
 
 from gazekit.cli.output import print_facts, print_table
 from gazekit.evaluate.comparison import Comparison, Interval, compare
+from gazekit.evaluate.literature import Published, published
 from gazekit.evaluate.results import Result
+from gazekit.evaluate.scorers import find
 
 
 def results_at(path: Path) -> list[Result]:
@@ -95,6 +97,79 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
     }
     if differing:
         print_facts("what else differs, A -> B", differing)
+
+
+def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
+    """Results in the columns of the paper's tables, and the paper's rows that have any of these columns.
+
+    What only a judge can score stands under a name of its own (`..._rule`), beside which nothing is published.
+
+    Returns:
+        `columns`; `rows`, each with `model`, `method`, `entries`, `source` ("this run", "paper" or "literature") and
+        `scores` by column; `notes` on runs that are not of a whole benchmark.
+
+    Raises:
+        FileNotFoundError: A path has no result.
+        ValueError: None is of a benchmark of the paper.
+    """
+    runs: dict[tuple[str, str], dict[str, Any]] = {}
+    notes = []
+    for one in (each for path in paths for each in results_at(path)):
+        try:
+            known = find(one.benchmark)
+        except ValueError:
+            continue
+        column = f"{known.title}_rule" if known.judged else known.title
+        row = runs.setdefault(
+            (one.model, one.system),
+            {"model": one.model, "method": one.system, "entries": None, "source": "this run", "scores": {}},
+        )
+        row["scores"][column] = one.scores[known.headline] * known.to_column
+        if (limit := one.settings.get("limit")) is not None:
+            notes.append(f"{one.model}, {one.system}, {column}: {limit} samples, not the whole benchmark")
+        if one.profile != "cambrian":
+            notes.append(
+                f"{one.model}, {one.system}, {column}: prompts and scorers of {one.profile}, not of the paper"
+            )
+    if not runs:
+        names = ", ".join(map(str, paths))
+        raise ValueError(
+            f"no result in {names} is of a benchmark of the paper; evaluate with --benchmarks image or video"
+        )
+    columns = list(dict.fromkeys(name for row in runs.values() for name in row["scores"]))
+    printed = [_published_row(row, columns) for row in published()]
+    return {
+        "columns": columns,
+        "rows": [*runs.values(), *(row for row in printed if row["scores"])],
+        "notes": notes,
+    }
+
+
+def _published_row(row: Published, columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "method": row.method,
+        "entries": row.entries,
+        "source": row.source,
+        "scores": {name: row.scores[name] for name in columns if name in row.scores},
+    }
+
+
+def print_published(found: dict[str, Any]) -> None:
+    """The rows, the runs first."""
+    columns = found["columns"]
+    rows = [
+        (
+            ", ".join(filter(None, (row["model"], row["method"]))),
+            row["entries"] or "",
+            row["source"],
+            *(f"{row['scores'][name]:.1f}" if name in row["scores"] else "" for name in columns),
+        )
+        for row in found["rows"]
+    ]
+    print_table(("model", "entries", "source", *columns), rows)
+    if found["notes"]:
+        print_facts("notes", {note.rpartition(": ")[0]: note.rpartition(": ")[2] for note in found["notes"]})
 
 
 def _shown(interval: Interval, sign: bool = False) -> str:

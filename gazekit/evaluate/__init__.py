@@ -1,9 +1,14 @@
-"""Evaluation (level 3): metrics, results and their comparison, and benchmarks run through `generate()`."""
+"""Evaluation (level 3): metrics, scorers of benchmarks, results and their comparison, and what is published.
+
+Benchmarks run through `generate()`.
+"""
 
 from gazekit.evaluate.comparison import Comparison, Interval, compare
 from gazekit.evaluate.glances import Looked, looked
+from gazekit.evaluate.literature import Published, published
 from gazekit.evaluate.metrics import AttendedEntries, MassCoverage, RoutingAccuracy, SelectionStatistics
 from gazekit.evaluate.results import Record, Result
+from gazekit.evaluate.scorers import Verdict, aggregate, score, verdict
 
 __all__ = [
     "AttendedEntries",
@@ -11,10 +16,16 @@ __all__ = [
     "Interval",
     "Looked",
     "MassCoverage",
+    "Published",
     "Record",
     "Result",
     "RoutingAccuracy",
     "SelectionStatistics",
+    "Verdict",
+    "aggregate",
     "compare",
     "looked",
+    "published",
+    "score",
+    "verdict",
 ]

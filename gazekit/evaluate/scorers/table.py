@@ -1,0 +1,73 @@
+"""Which benchmarks have a scorer, by lmms-eval's names of tasks, and by ours where it has none."""
+
+from __future__ import annotations
+
+from gazekit.evaluate.scorers import (
+    chartqa,
+    cvbench,
+    egoschema,
+    gqa,
+    longvideobench,
+    mathvista,
+    mlvu,
+    mmbench,
+    mme,
+    mmmu,
+    mmvp,
+    nextqa,
+    ocrbench,
+    realworldqa,
+    scienceqa,
+    tempcompass,
+    textvqa,
+    videomme,
+)
+from gazekit.evaluate.scorers.benchmark import Benchmark
+
+_IMAGE = {
+    "mme": mme.MME,
+    "mmbench_en_dev": mmbench.MMBENCH_EN,
+    "mmbench_en_dev_static": mmbench.MMBENCH_EN_STATIC,
+    "mmbench_cn_dev": mmbench.MMBENCH_CN,
+    "mmbench_cn_dev_static": mmbench.MMBENCH_CN_STATIC,
+    "mmvp": mmvp.MMVP,
+    "realworldqa": realworldqa.REALWORLDQA,
+    "cv_bench": cvbench.CV_BENCH,
+    "cv_bench_2d": cvbench.CV_BENCH,
+    "cv_bench_3d": cvbench.CV_BENCH,
+    "cv_bench_ade": cvbench.CV_BENCH_ADE,
+    "cv_bench_omni3d": cvbench.CV_BENCH_OMNI3D,
+    "gqa": gqa.GQA,
+    "scienceqa_img": scienceqa.SCIENCEQA,
+    "mmmu_val": mmmu.MMMU,
+    "mathvista_rule": mathvista.MATHVISTA_RULE,
+    "mathvista_testmini_format": mathvista.MATHVISTA,
+    "mathvista_testmini_cot": mathvista.MATHVISTA,
+    "mathvista_testmini_solution": mathvista.MATHVISTA,
+    "mathvista(normalize)": mathvista.MATHVISTA_LAST_STEP,
+    "chartqa": chartqa.CHARTQA,
+    "ocrbench": ocrbench.OCRBENCH,
+    "textvqa_val": textvqa.TEXTVQA,
+}
+_VIDEO = {
+    "videomme": videomme.VIDEOMME,
+    "mlvu_dev": mlvu.MLVU_DEV,
+    "mlvu_test": mlvu.MLVU_TEST,
+    "egoschema": egoschema.EGOSCHEMA,
+    "egoschema_subset": egoschema.EGOSCHEMA,
+    "longvideobench_val_v": longvideobench.LONGVIDEOBENCH,
+    "longvideobench_val_i": longvideobench.LONGVIDEOBENCH,
+    "nextqa_mc_test": nextqa.NEXTQA,
+    "tempcompass_multi_choice": tempcompass.MULTI_CHOICE,
+    "tempcompass_yes_no": tempcompass.YES_NO,
+    "tempcompass_caption_matching": tempcompass.CAPTION_MATCHING,
+    "tempcompass_captioning": tempcompass.CAPTIONING,
+    "tempcompass_multi_choice_rule": tempcompass.MULTI_CHOICE,
+    "tempcompass_yes_no_rule": tempcompass.YES_NO,
+    "tempcompass_caption_matching_rule": tempcompass.CAPTION_MATCHING,
+    "tempcompass_captioning_rule": tempcompass.CAPTIONING,
+    "tempcompass_rule": tempcompass.ALL_FORMS,
+}
+
+BENCHMARKS: dict[str, Benchmark] = _IMAGE | _VIDEO
+"""Benchmarks by task name. `mathvista(normalize)` is the last step of MathVista's scoring, for tests of it."""
