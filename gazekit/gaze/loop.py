@@ -181,4 +181,6 @@ def _backend(gaze: Gaze, entries: Entries, plan: Plan, forward: ForwardPass) -> 
     )  # fmt: skip
     if use not in forward.backends:
         forward.backends[use] = choose(gaze.backend, entries, plan)
+        if forward.trace is not None:
+            forward.trace.backends.add(type(forward.backends[use]).__name__)
     return forward.backends[use]
