@@ -41,6 +41,7 @@ EXTRAS: Mapping[str, str] = {
     "tensorboard": "demo",
     "hypothesis": "testing",
     "av": "video",
+    "datasets": "datasets",
     "peft": "lora",
     "triton": "triton",
     "xformers": "xformers",

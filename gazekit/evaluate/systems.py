@@ -9,7 +9,7 @@ from typing import Any
 
 from gazekit.contracts import Router
 from gazekit.evaluate.responding import Question, Responder
-from gazekit.gaze import Gaze, install, uninstall
+from gazekit.gaze import Gaze, install
 from gazekit.models import CambrianConfig
 from gazekit.route import RandomRouter
 
@@ -67,26 +67,31 @@ def regions_taken(route: Router) -> int:
     )
 
 
+def look_as(model: Any, gazes: Sequence[Gaze]) -> None:
+    """Has a model look another way from now on; what its config.json says stays.
+
+    Args:
+        model: A Cambrian, or a VLM that gaze was applied to.
+        gazes: At least one composition, with the same context tokens as the model's.
+    """
+    install(_decoder(model), list(gazes))
+    model.__dict__["gazes"] = tuple(gazes)
+
+
 @contextmanager
 def looking(model: Any, gazes: Sequence[Gaze]) -> Iterator[None]:
     """Has a model look another way meanwhile; parts that both have keep their weights.
 
     Args:
-        model: A Cambrian, or a VLM that gaze was applied to.
-        gazes: Compositions with the same context tokens as the model's.
+        model: As for `look_as`.
+        gazes: Likewise.
     """
-    decoder = _decoder(model)
     before = gazes_of(model)
-    install(decoder, list(gazes))
-    model.__dict__["gazes"] = tuple(gazes)
+    look_as(model, gazes)
     try:
         yield
     finally:
-        model.__dict__["gazes"] = tuple(before)
-        if before:
-            install(decoder, before)
-        else:
-            uninstall(decoder)
+        look_as(model, before)
 
 
 def k_within(model: Any, processor: Any, question: Question, budget: float) -> int:

@@ -14,6 +14,7 @@ from gazekit.models.projector import Projector
 from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.processors import load_processor, make_processor
 from gazekit.models.retrofit.source import Retrofit
+from gazekit.models.saved import open_saved
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tokens import add_tokens, token_ids
@@ -29,6 +30,6 @@ __all__ = [
     "Anatomy", "AverageCompressor", "Cambrian", "CambrianConfig", "CambrianForConditionalGeneration",
     "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch", "Projector", "Retrofit", "StateSplit",
     "TokenizerSource", "UnitForm", "VisionTower", "add_context_tokens", "add_tokens", "anatomy_of", "config_at",
-    "extract", "generate", "layout_from_ids", "load_parts", "load_processor", "make_processor", "save_parts",
-    "sizes_of", "splice", "split_state", "token_ids", "units_in",
+    "extract", "generate", "layout_from_ids", "load_parts", "load_processor", "make_processor", "open_saved",
+    "save_parts", "sizes_of", "splice", "split_state", "token_ids", "units_in",
 ]  # fmt: skip

@@ -2,9 +2,15 @@
 
 import functools
 
+import torch
+from transformers import AddedToken
+
 from gazekit import Gaze, GridPartition, TopKRouter, apply_gaze
 from tests.models.retrofit.qwen_small import make_qwen
-from tests.models.tiny import gaze_section, make_model, make_processor, picture
+from gazekit.models import CambrianProcessor
+from tests.models.tiny import SPECIAL, gaze_section, make_model, make_tokenizer, picture
+
+ANSWERS = ["Yes", "No", "A", "B", "left", "red"]
 
 
 def mme_rows(count: int = 6) -> list[dict]:
@@ -79,9 +85,23 @@ ROWS = {"mme": mme_rows, "chartqa": chartqa_rows, "gqa": gqa_rows, "mmbench_en_d
 
 @functools.cache
 def cambrian():
-    """A random Cambrian with gaze, and its processor."""
-    model = make_model(gaze=gaze_section(num_context=1))
-    return model, make_processor(model.config)
+    """A random Cambrian with gaze that says words of `ANSWERS` and little else, and its processor."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([AddedToken(word, single_word=True) for word in ANSWERS])
+    sizes = {"vocab_size": len(tokenizer), "tie_word_embeddings": False}
+    model = make_model(gaze=gaze_section(num_context=1), text=sizes)
+    likely = torch.zeros(len(tokenizer), 1)
+    likely[-len(ANSWERS) :] = 1.0
+    likely[SPECIAL.index("<|im_end|>")] = 0.9
+    with torch.no_grad():
+        model.lm_head.weight.mul_(likely)
+        # Else the last word of a prompt decides alone.
+        for name, parameter in model.named_parameters():
+            if name.startswith("projector"):
+                parameter.mul_(10)
+            elif name.startswith("language") and name.endswith(("v_proj.weight", "o_proj.weight")):
+                parameter.mul_(3)
+    return model, CambrianProcessor.from_config(model.config, tokenizer)
 
 
 @functools.cache
