@@ -220,7 +220,9 @@ def test_a_model_of_transformers_answers_but_is_not_measured_on_digits(run, pict
     assert out.endswith("\n")
     code, out, err = run("evaluate", tmp_path)
     assert (code, out) == (2, "")
-    assert "must hold a Cambrian to be measured on digits, got a model of type 'qwen2_5_vl'" in " ".join(err.split())
+    assert "must hold a Cambrian to be measured on digits, got a model of type 'qwen2_5_vl'" in " ".join(
+        err.split()
+    )
 
 
 def test_evaluate_compares_ways_to_look(run, model):

@@ -19,16 +19,9 @@ QUESTIONS = 2000
 
 
 def digits(subject: Any, asked: Asked, bar: Progress) -> dict[str, Result]:
-    """The questions with each system. They take minutes at most, so a run that was cut short begins again.
-
-    Raises:
-        ValueError: A budget or blindness is asked for.
-    """
+    """The questions with each system. They take minutes at most, so a run that was cut short begins again."""
     from gazekit.data.digits import DigitsEvaluation
 
-    if asked.budget is not None or asked.plan.blind:
-        name = "--blind" if asked.plan.blind else "--budget"
-        raise ValueError(f"{name} is for the benchmarks of images and videos; leave it out for digits")
     items = DigitsEvaluation(length=asked.plan.limit or QUESTIONS, split="test")
     found: dict[str, Result] = {}
     for system in asked.systems:
@@ -38,6 +31,17 @@ def digits(subject: Any, asked: Asked, bar: Progress) -> dict[str, Result]:
             result.save(asked.out / f"digits-{system}.json")
         found[system] = result
     return found
+
+
+def refuse(asked: Asked) -> None:
+    """Refuses what the digits cannot be asked with.
+
+    Raises:
+        ValueError: A budget or blindness is asked for.
+    """
+    if asked.budget is not None or asked.plan.blind:
+        name = "--blind" if asked.plan.blind else "--budget"
+        raise ValueError(f"{name} is for the benchmarks of images and videos; leave it out for digits")
 
 
 def _ask(subject: Any, system: str, items: Any, asked: Asked, bar: Progress) -> tuple[Outcome, int | None]:
@@ -97,7 +101,9 @@ def _result(subject: Any, system: str, outcome: Outcome, entries: int | None, as
 
 
 def _figures(outcome: Outcome, entries: int | None) -> dict[str, float]:
-    """accuracy: share of answer words that are right; visual: visual entries that an answering query attends, averaged
+    """Figures by name.
+
+    accuracy: share of answer words that are right; visual: visual entries that an answering query attends, averaged
     over layers and heads; share: those over all visual entries; routing, routing_random: share of answer words whose
     region was chosen, averaged over heads, and what chance gives.
     """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from gazekit.cli.digits import digits
+from gazekit.cli.digits import digits, refuse
 from gazekit.evaluate.benchmarks import TASKS, Docs, Task, load, named
 from gazekit.evaluate.harness import Plan, evaluate, question_of
 from gazekit.evaluate.provenance import fingerprint
@@ -44,7 +44,7 @@ class Asked:
 
     benchmarks: Sequence[str] = (DIGITS,)
     systems: Sequence[str] = ("gaze",)
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     budget: float | None = None
     seed: int = 0
     data: Path | None = None
@@ -90,6 +90,8 @@ def evaluate_all(
             f"{model_dir} must hold a Cambrian to be measured on digits, got a model of type "
             f"{config_at(model_dir).model_type!r}; name other benchmarks"
         )
+    if DIGITS in benchmarks:
+        refuse(asked)
     docs = {name: load(TASKS[name], asked.data) for name in benchmarks if name != DIGITS}
     _join_processes()
     model, processor = open_saved(model_dir, device=_own(device), imports=imports)
@@ -110,9 +112,7 @@ def evaluate_all(
         return found
 
 
-def _benchmark(
-    subject: _Subject, task: Task, docs: Docs, asked: Asked, bar: Progress
-) -> dict[str, Result]:
+def _benchmark(subject: _Subject, task: Task, docs: Docs, asked: Asked, bar: Progress) -> dict[str, Result]:
     """One benchmark with each system; eviction comes after gaze, whose entries it is given."""
     found: dict[str, Result] = {}
     gazes, settings = _within(subject, task, docs, asked)
@@ -143,9 +143,7 @@ def _benchmark(
     return {system: found[system] for system in asked.systems}
 
 
-def _within(
-    subject: _Subject, task: Task, docs: Docs, asked: Asked
-) -> tuple[list[Gaze], dict[str, Any]]:
+def _within(subject: _Subject, task: Task, docs: Docs, asked: Asked) -> tuple[list[Gaze], dict[str, Any]]:
     """The model's compositions, within the budget where there is one."""
     gazes = gazes_of(subject.model)
     if asked.budget is None:

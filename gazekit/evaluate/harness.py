@@ -11,7 +11,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from gazekit.evaluate.benchmarks import IMAGE_MARK, Task, read_frames
+from gazekit.evaluate.benchmarks import IMAGE_MARK, Rows, Task, read_frames
 from gazekit.evaluate.benchmarks.loading import video_at
 from gazekit.evaluate.journal import Answered, Journal, refuse_other
 from gazekit.evaluate.provenance import versions
@@ -58,7 +58,7 @@ class Plan:
 
 def evaluate(
     task: Task,
-    docs: Sequence[Mapping[str, Any]],
+    docs: Rows,
     responder: Responder,
     plan: Plan | None = None,
     *,
@@ -187,7 +187,7 @@ def attended_by(records: Sequence[Record]) -> dict[str, float]:
 
 
 def _batch(
-    task: Task, docs: Sequence[Mapping[str, Any]], places: range, responder: Responder, plan: Plan
+    task: Task, docs: Rows, places: range, responder: Responder, plan: Plan
 ) -> Answered:
     some = [docs[place] for place in places]
     asked = [question_of(task, docs, doc, plan) for doc in some]
@@ -203,9 +203,7 @@ def _batch(
     return Answered(records, sorted(responder.backends))
 
 
-def _record(
-    task: Task, doc: Mapping[str, Any], place: int, prompt: str, reply: Reply, plan: Plan
-) -> Record:
+def _record(task: Task, doc: Mapping[str, Any], place: int, prompt: str, reply: Reply, plan: Plan) -> Record:
     said = verdict(task.name, reply.text, doc, plan.profile)
     return Record(
         id=task.sample(doc, place),

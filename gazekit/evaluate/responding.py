@@ -147,9 +147,7 @@ class Responder:
             ]
             images, videos = [list(one.images) for one in questions], [list(one.videos) for one in questions]
             return dict(self.processor(text=prompts, images=images, videos=videos).to(self.device))
-        samples = [
-            self.processor.encode_question(one.messages, one.images, one.videos) for one in questions
-        ]
+        samples = [self.processor.encode_question(one.messages, one.images, one.videos) for one in questions]
         return dict(self.processor.collate(samples, padding_side="left").to(self.device))
 
     def _evicted(self, batch: dict[str, Any], eviction: QuestionEviction) -> Any:

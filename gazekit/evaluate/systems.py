@@ -63,7 +63,8 @@ def regions_taken(route: Router) -> int:
             return int(inner.k)
         inner = getattr(inner, "inner", None)
     raise ValueError(
-        f"systems: this needs a router with a fixed k, and {type(route).__name__} has none; measure gaze and dense alone"
+        f"systems: this needs a router with a fixed k, and {type(route).__name__} has none; measure gaze and "
+        "dense alone"
     )
 
 
@@ -137,7 +138,9 @@ def k_within(model: Any, processor: Any, question: Question, budget: float) -> i
 
 
 def _decoder(model: Any) -> Any:
-    return model.language_model if model.config.model_type == CambrianConfig.model_type else model.get_decoder()
+    return (
+        model.language_model if model.config.model_type == CambrianConfig.model_type else model.get_decoder()
+    )
 
 
 def _each(gaze: Gaze, change: Callable[[Gaze], Gaze]) -> Gaze:

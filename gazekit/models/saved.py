@@ -17,7 +17,11 @@ from gazekit.models.retrofit.processors import load_processor
 
 
 def open_saved(
-    model_dir: str | os.PathLike, *, device: str = "cpu", dtype: str | None = None, imports: Iterable[str] = ()
+    model_dir: str | os.PathLike,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    imports: Iterable[str] = (),
 ) -> tuple[Any, Any]:
     """A model in eval mode and its processor: a Cambrian, or a VLM of transformers with the gaze it was saved with.
 

@@ -6,8 +6,8 @@ import torch
 from transformers import AddedToken
 
 from gazekit import Gaze, GridPartition, TopKRouter, apply_gaze
-from tests.models.retrofit.qwen_small import make_qwen
 from gazekit.models import CambrianProcessor
+from tests.models.retrofit.qwen_small import make_qwen
 from tests.models.tiny import SPECIAL, gaze_section, make_model, make_tokenizer, picture
 
 ANSWERS = ["Yes", "No", "A", "B", "left", "red"]

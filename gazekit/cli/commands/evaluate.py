@@ -55,7 +55,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--data", type=Path, metavar="DIR", help="folder with the data sets (default: from the hub)"
     )
     evaluate.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the results, a JSON file each (default: none is kept)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the results, a JSON file each (default: none is kept)",
     )
     evaluate.add_argument("--batch-size", type=positive, default=8, metavar="N", help="(default: 8)")
     evaluate.add_argument(
@@ -64,9 +67,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument(
         "--max-new-tokens", type=positive, metavar="N", help="of an answer (default: what the benchmark says)"
     )
-    evaluate.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="of regions by lot (default: 0)"
-    )
+    evaluate.add_argument("--seed", type=count, default=0, metavar="N", help="of regions by lot (default: 0)")
     add_resume(evaluate)
     add_json(evaluate)
     add_device(evaluate)
@@ -98,9 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         resume=arguments.resume,
     )
-    figures = figures_of(
-        evaluate_all(model, asked, device=device_of(arguments), imports=arguments.imports)
-    )
+    figures = figures_of(evaluate_all(model, asked, device=device_of(arguments), imports=arguments.imports))
     if not is_first():
         return 0
     if arguments.json:

@@ -3,6 +3,19 @@
 from gazekit.evaluate.benchmarks.frames import read_frames
 from gazekit.evaluate.benchmarks.loading import Docs, load
 from gazekit.evaluate.benchmarks.table import GROUPS, TASKS, named
-from gazekit.evaluate.benchmarks.task import IMAGE_MARK, Form, Join, Source, Task
+from gazekit.evaluate.benchmarks.task import IMAGE_MARK, Form, Join, Rows, Source, Task
 
-__all__ = ["GROUPS", "IMAGE_MARK", "TASKS", "Docs", "Form", "Join", "Source", "Task", "load", "named", "read_frames"]
+__all__ = [
+    "GROUPS",
+    "IMAGE_MARK",
+    "TASKS",
+    "Docs",
+    "Form",
+    "Join",
+    "Rows",
+    "Source",
+    "Task",
+    "load",
+    "named",
+    "read_frames",
+]

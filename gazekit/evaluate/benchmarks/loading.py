@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gazekit.evaluate.benchmarks.task import Source, Task
+from gazekit.evaluate.benchmarks.task import Rows, Source, Task
 
 _MEDIA = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
 
-class Docs(Sequence):
+class Docs:
     """Rows of a benchmark, read and decoded when they are asked for.
 
     Args:
@@ -23,7 +23,7 @@ class Docs(Sequence):
 
     def __init__(
         self,
-        rows: Sequence[tuple[Sequence[Mapping[str, Any]], str | None]],
+        rows: Sequence[tuple[Rows, str | None]],
         *,
         images: Mapping[Any, tuple[Any, int]] | None = None,
         key: str = "",
@@ -40,16 +40,10 @@ class Docs(Sequence):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside a benchmark of {len(self)} samples")
-        for table, form in self.rows:
-            if index < len(table):
-                break
-            index -= len(table)
-        doc = dict(table[index])
-        if form is not None:
-            doc["form"] = form
+        doc = self._row(index)
         if self.images is not None:
             name = doc[self.key]
             if name not in self.images:
@@ -57,6 +51,14 @@ class Docs(Sequence):
             pictures, row = self.images[name]
             doc["image"] = pictures[row]["image"]
         return doc
+
+    def _row(self, index: int) -> dict[str, Any]:
+        """A row of whichever table it lies in, with its form."""
+        for table, form in self.rows:
+            if index < len(table):
+                return {**table[index], **({} if form is None else {"form": form})}
+            index -= len(table)
+        raise AssertionError("the index was checked")
 
 
 def load(task: Task, data: Path | None = None) -> Docs:
@@ -135,7 +137,11 @@ def _from_folder(task: Task, place: Path) -> list[Any]:
         files = [place] if place.is_file() else sorted(place.rglob("*.parquet"))
         if source.join is not None and len(files) > 1:
             files = [file for file in files if source.join.config not in str(file)]
-        return [_decoded(datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train"))]
+        return [
+            _decoded(
+                datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
+            )
+        ]
     except (OSError, ValueError, RuntimeError) as error:
         raise _missing(task, f"{place} does not hold it ({str(error).splitlines()[0]})") from error
 

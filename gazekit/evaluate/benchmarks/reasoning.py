@@ -88,9 +88,7 @@ def _math_cambrian(doc: Doc) -> str:
 
 MMMU = Task(
     name="mmmu_val",
-    source=Source(
-        name="lmms-lab-encoder/MMMU", split="validation"
-    ),
+    source=Source(name="lmms-lab-encoder/MMMU", split="validation"),
     shown=_mmmu_images,
     forms={
         "lmms": Form(prompt=_mmmu_lmms, max_new_tokens=128, until=BLANK_LINE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from gazekit.evaluate.scorers import Doc
 
@@ -15,6 +15,17 @@ MAX_NEW_TOKENS = 1024
 """Of an answer, where neither lmms-eval nor Cambrian says."""
 
 Kind = Literal["image", "video"]
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Docs, read as they are asked for; a list is one."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int, /) -> Doc:
+        """One of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

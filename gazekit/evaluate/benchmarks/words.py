@@ -55,7 +55,8 @@ OCRBENCH = Task(
     forms={
         "lmms": Form(prompt=lambda doc: doc["question"].strip(), max_new_tokens=128, until=BLANK_LINE),
         "cambrian": Form(
-            prompt=marked(lambda doc: f"{doc['question']}\nGive the short answer directly."), max_new_tokens=512
+            prompt=marked(lambda doc: f"{doc['question']}\nGive the short answer directly."),
+            max_new_tokens=512,
         ),
     },
     fields=("dataset", "question_type", "question", "answer"),

@@ -70,7 +70,9 @@ class _Model(lmms):
     ) -> None:
         super().__init__()
         if model is None and not pretrained:
-            raise ValueError("pretrained must name the folder of a saved model; pass model_args pretrained=DIR")
+            raise ValueError(
+                "pretrained must name the folder of a saved model; pass model_args pretrained=DIR"
+            )
         if system not in _SYSTEMS:
             raise ValueError(f"system must be one of {', '.join(_SYSTEMS)}, got {system!r}")
         if model is None:
@@ -96,10 +98,14 @@ class _Model(lmms):
             ValueError: A request wants samples instead of the likeliest words, or shows what is neither image nor
                 video.
         """
-        real = [number for number, one in enumerate(requests) if not (one.metadata or {}).get("__padding_only__")]
+        real = [
+            number for number, one in enumerate(requests) if not (one.metadata or {}).get("__padding_only__")
+        ]
         replies: dict[int, Reply] = {}
         for numbers in self._batches(requests, real):
-            asked = [self._reads(requests[number], self._doc(requests[number]), self.frames) for number in numbers]
+            asked = [
+                self._reads(requests[number], self._doc(requests[number]), self.frames) for number in numbers
+            ]
             tokens, until = _limits(self._options(requests[numbers[0]]))
             for number, reply in zip(
                 numbers, self.responder.respond(asked, max_new_tokens=tokens, until=until), strict=True
@@ -187,9 +193,7 @@ def _chat(request: Instance, doc: Any, frames: int) -> Question:
 def _plain(request: Instance, doc: Any, frames: int) -> Question:
     """What a request shows and asks, from its prompt and what lies beside."""
     shown = request.args[2](doc) or []
-    videos = [
-        one for one in shown if isinstance(one, str) and Path(one).suffix.lower() not in PICTURES
-    ]
+    videos = [one for one in shown if isinstance(one, str) and Path(one).suffix.lower() not in PICTURES]
     images = [one for one in shown if one not in videos]
     content = [*({"type": "video"} for _ in videos), *contents(request.args[0], len(images))]
     return Question(
@@ -218,4 +222,6 @@ def _limits(options: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
     if options.get("do_sample") or options.get("temperature", 0) > 0:
         raise ValueError("answers are the likeliest words: leave do_sample false and temperature 0")
     until = options.get("until") or ()
-    return int(options.get("max_new_tokens", MAX_NEW_TOKENS)), (until,) if isinstance(until, str) else tuple(until)
+    return int(options.get("max_new_tokens", MAX_NEW_TOKENS)), (until,) if isinstance(until, str) else tuple(
+        until
+    )
