@@ -186,9 +186,7 @@ def attended_by(records: Sequence[Record]) -> dict[str, float]:
     return figures | {"attended_share": math.fsum(shares) / queries}
 
 
-def _batch(
-    task: Task, docs: Rows, places: range, responder: Responder, plan: Plan
-) -> Answered:
+def _batch(task: Task, docs: Rows, places: range, responder: Responder, plan: Plan) -> Answered:
     some = [docs[place] for place in places]
     asked = [question_of(task, docs, doc, plan) for doc in some]
     replies = responder.respond(

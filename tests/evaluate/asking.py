@@ -108,4 +108,6 @@ def cambrian():
 def qwen():
     """A random Qwen2.5-VL that gaze was applied to, and its processor."""
     model, processor = make_qwen(sharpness=8.0)
+    shown = "'<|video_pad|>' if part['type'] == 'video' else '<|image_pad|>'"
+    processor.chat_template = processor.chat_template.replace("'<|image_pad|>'", shown)
     return apply_gaze(model, Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=1))), processor

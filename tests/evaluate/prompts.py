@@ -25,7 +25,7 @@ SAMPLES: dict[str, tuple[dict, str, str]] = {
             "index": 7, "question": "哪一个？", "hint": "nan", "A": "左", "B": "右", "C": "nan", "D": "nan",
             "answer": "A", "category": "c", "L2-category": "l", "source": "s", "split": "dev",
         },
-        "nan 哪一个？ 有如下几个选项：\nA. 左\nB. 右\n\n请直接使用所提供的选项字母作为答案回答。",
+        "nan 哪一个？ There are several options:\nA. 左\nB. 右\n\n请直接使用所提供的选项字母作为答案回答。",
         "<image>\n哪一个？ Options:\nA. 左\nB. 右\n请直接回答选项字母。",
     ),
     "mmvp": (

@@ -35,7 +35,9 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-@pytest.mark.parametrize("place", ["chartqa.parquet", "chartqa/part-0.parquet", "ChartQA/data/x.parquet", "x.parquet"])
+@pytest.mark.parametrize(
+    "place", ["chartqa.parquet", "chartqa/part-0.parquet", "ChartQA/data/x.parquet", "x.parquet"]
+)
 @pytest.mark.parametrize("encoded", [False, True])
 def test_files_of_parquet(place, encoded, tmp_path):
     write(tmp_path / "data" / place, ROWS["chartqa"](), encoded=encoded)
@@ -91,7 +93,9 @@ def test_images_that_lie_apart(tmp_path):
     bare = [{name: value for name, value in row.items() if name != "image"} for row in rows]
     images = {row["imageId"]: row["image"] for row in rows}
     write(tmp_path / "GQA" / "testdev_balanced_instructions" / "a.parquet", bare)
-    with pytest.raises(FileNotFoundError, match="neither a column 'image' nor files of testdev_balanced_images"):
+    with pytest.raises(
+        FileNotFoundError, match="neither a column 'image' nor files of testdev_balanced_images"
+    ):
         load(TASKS["gqa"], tmp_path)
     pictures = [{"id": name, "image": image} for name, image in images.items()]
     write(tmp_path / "GQA" / "testdev_balanced_images" / "a.parquet", pictures)
@@ -103,11 +107,15 @@ def test_images_that_lie_apart(tmp_path):
 
 
 def test_videos_beside_their_questions(tmp_path):
-    rows = [{"video_name": "1_plot/a.mp4", "question": "q", "candidates": ["x"], "answer": "A", "task_type": "t"}]
+    rows = [
+        {"video_name": "1_plot/a.mp4", "question": "q", "candidates": ["x"], "answer": "A", "task_type": "t"}
+    ]
     write(tmp_path / "MLVU_dev" / "test.parquet", rows)
     (tmp_path / "MLVU_dev" / "video" / "1_plot").mkdir(parents=True)
     docs = load(TASKS["mlvu_dev"], tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no video 1_plot/a\.mp4 below the data set's folder; unpack"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no video 1_plot/a\.mp4 below the data set's folder; unpack"
+    ):
         video_at(docs, docs[0]["video_name"])
     file = tmp_path / "MLVU_dev" / "video" / "1_plot" / "a.mp4"
     file.write_bytes(b"film")
@@ -132,7 +140,9 @@ def test_what_is_not_there_is_named(tmp_path):
         r"download it \(hf download lmms-lab-encoder/GQA --repo-type dataset --local-dir DATA/GQA\) and pass --data",
     ):
         load(TASKS["gqa"], tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"mme needs the data set lmms-lab-encoder/MME: the hub did not give"):
+    with pytest.raises(
+        FileNotFoundError, match=r"mme needs the data set lmms-lab-encoder/MME: the hub did not give"
+    ):
         load(TASKS["mme"])
     write(tmp_path / "cv_bench_ade.parquet", [{"prompt": "x"}])
     with pytest.raises(ValueError, match="cv_bench_ade needs the column 'source', got"):

@@ -11,20 +11,21 @@ from gazekit.evaluate.scorers.mmbench import ROLL
 _LETTER_CN = "请直接使用所提供的选项字母作为答案回答。"
 
 
-def _options(doc: Doc, first: str) -> str:
+def _options(doc: Doc) -> str:
+    """The announcement is English in Chinese too: lmms-eval reads it from the file of the English task."""
     letters = [name for name in "ABCDE" if doc.get(name) and given(doc[name]) and doc[name] != "nan"]
-    return "\n".join([first, *(f"{name}. {doc[name]}" for name in letters)])
+    return "\n".join(["There are several options:", *(f"{name}. {doc[name]}" for name in letters)])
 
 
 def _english(doc: Doc) -> str:
     hint = f"{doc['hint']} " if given(doc["hint"]) and doc["hint"] != "nan" else ""
-    return f"{hint}{doc['question']} {_options(doc, 'There are several options:')}\n\n{LETTER}"
+    return f"{hint}{doc['question']} {_options(doc)}\n\n{LETTER}"
 
 
 def _chinese(doc: Doc) -> str:
     """A hint that reads "nan" is shown, as lmms-eval does in Chinese alone."""
     hint = f"{doc['hint']} " if given(doc["hint"]) else ""
-    return f"{hint}{doc['question']} {_options(doc, '有如下几个选项：')}\n\n{_LETTER_CN}"
+    return f"{hint}{doc['question']} {_options(doc)}\n\n{_LETTER_CN}"
 
 
 def _cambrian(request: str, doc: Doc) -> str:
