@@ -61,6 +61,7 @@ DOORS = {
     "datasets": ("evaluate/benchmarks/",),
     "av": ("evaluate/benchmarks/frames.py",),
     "lmms_eval": ("evaluate/lmms/",),
+    "accelerate": ("evaluate/lmms/",),
     "packaging": ("models/",),
     "PIL": ("models/", "data/", "view/", "cli/"),
     "matplotlib": ("view/",),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
@@ -77,6 +79,8 @@ class _Model(lmms):
             raise ValueError(f"system must be one of {', '.join(_SYSTEMS)}, got {system!r}")
         if model is None:
             place = choose_device(device or "auto")
+            if place == "cuda" and "LOCAL_RANK" in os.environ:
+                place = f"cuda:{os.environ['LOCAL_RANK']}"
             names = [name for name in imports.split("+") if name]
             model, processor = open_saved(pretrained, device=place, dtype=dtype, imports=names)
         if gazes := gazes_of(model):
@@ -85,6 +89,9 @@ class _Model(lmms):
         self.batch_size = int(batch_size)
         self.frames = int(frames)
         self.sidecar = attended
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # lmms-eval would make one that knows nothing of processes on CPUs.
+            self.accelerator = Accelerator(cpu=self.device.type == "cpu")
 
     @property
     def device(self) -> torch.device:
