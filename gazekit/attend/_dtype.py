@@ -17,3 +17,8 @@ def one_dtype(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor
     else:
         dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
     return query.to(dtype), key.to(dtype), value.to(dtype)
+
+
+def followed(*tensors: Tensor) -> bool:
+    """Whether autograd follows what is made of the tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

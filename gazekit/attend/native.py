@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
-from gazekit.contracts import Entries, Plan, reachable
+from gazekit.contracts import Entries, Plan, Selection, Tokens
 from gazekit.kernels import native
+from gazekit.kernels.naive import TokenFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +32,29 @@ class NativeBackend:
         assert entries.begin is not None, "see refuses"
         assert entries.count is not None, "see refuses"
         assert entries.free is not None, "see refuses"
-        query, key, value = one_dtype(query, entries.key, entries.value)
-        frees = entries.tokens.narrow(entries.free, key.shape[2])
-        index = plan.selection.index[:, :, 0]
-        padding = plan.rows.of[:, 0] < 0
+        key, value = entries.key, entries.value
+        # What all have already is not asked for: in a step of two milliseconds it is 3 %.
+        if not query.dtype == key.dtype == value.dtype == torch.bfloat16:
+            query, key, value = one_dtype(query, key, value)
         out = native.decode(
             query=query[:, :, 0],
             key=key,
             value=value,
             begin=entries.begin,
             count=entries.count,
-            index=index.masked_fill(padding[:, None, None], -1),
+            index=plan.selection.index[:, :, 0],
+            row=plan.rows.of[:, 0],
             free_begin=entries.free,
-            free_seen=reachable(plan.query, frees, plan.confined)[:, :, 0],
+            asking=_facts(plan.query),
+            asked=_facts(entries.tokens),
+            confined=plan.confined,
             scale=plan.scale,
         )
         return out[:, :, None]
+
+    def reads(self, plan: Plan) -> Selection | None:
+        """The regions that are chosen: of what it does not refuse, all that is in view."""
+        return plan.selection
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not decoding on a CPU in fp32 or bf16, or where the kernel is not built."""
@@ -55,8 +63,13 @@ class NativeBackend:
         key, value = entries.key, entries.value
         if key.device.type != "cpu":
             return f"it runs on a CPU, and the keys lie on {key.device.type}"
-        if key.dtype not in (torch.float32, torch.bfloat16):
-            return f"it computes in fp32 or bf16, not in {key.dtype}"
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else key.dtype
+        if not {key.dtype, dtype} <= {torch.float32, torch.bfloat16}:
+            return f"it computes in fp32 or bf16, not in {dtype if dtype != torch.float32 else key.dtype}"
         if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
             return "it has no backward, and gradients are asked for"
         return native.missing()
+
+
+def _facts(tokens: Tokens) -> TokenFacts:
+    return TokenFacts(tokens.kind, tokens.unit, tokens.document, tokens.order)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
 from gazekit.attend._dtype import one_dtype
-from gazekit.contracts import Entries, Plan, Tokens
+from gazekit.contracts import Entries, Plan, Selection, Tokens
 from gazekit.kernels import triton
 from gazekit.kernels.step import Facts
 
@@ -56,6 +56,10 @@ class TritonBackend:
             scale=plan.scale,
         )
         return out[:, :, None]
+
+    def reads(self, plan: Plan) -> Selection | None:
+        """The regions that are chosen: of what it does not refuse, all that is in view."""
+        return plan.selection
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not decoding on a CUDA GPU in fp32, fp16 or bf16, or where Triton is not installed."""

@@ -1,6 +1,30 @@
-"""How fast, against the fastest dense attention on the same machine in the same run (level 3)."""
+"""How fast, against the fastest dense attention on the same machine in the same run (level 4)."""
 
-from gazekit.bench.decode import DecodeResult, DecodeShape, bench_decode
+from gazekit.bench.decode import DecodeResult, DecodeShape, DecodeTable, DenseResult, bench_decode
 from gazekit.bench.machine import machine, versions
+from gazekit.bench.offload import OffloadResult, OffloadShape, bench_offload
+from gazekit.bench.overhead import Overhead, OverheadShape, bench_overhead
+from gazekit.bench.residence import Residence, residence, restart_peak
+from gazekit.bench.train import TrainResult, TrainShape, bench_train
 
-__all__ = ["DecodeResult", "DecodeShape", "bench_decode", "machine", "versions"]
+__all__ = [
+    "DecodeResult",
+    "DecodeShape",
+    "DecodeTable",
+    "DenseResult",
+    "OffloadResult",
+    "OffloadShape",
+    "Overhead",
+    "OverheadShape",
+    "Residence",
+    "TrainResult",
+    "TrainShape",
+    "bench_decode",
+    "bench_offload",
+    "bench_overhead",
+    "bench_train",
+    "machine",
+    "residence",
+    "restart_peak",
+    "versions",
+]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from gazekit.attend import ReferenceBackend, choose
-from gazekit.bench.dense import FORMS
-from gazekit.bench.scene import Scene, scene_of
-from gazekit.bench.timing import interleaved
+from gazekit.attend import choose
+from gazekit.bench import dense
+from gazekit.bench.memory import peak_bytes
+from gazekit.bench.scene import Scene, clips_of, scene_of
+from gazekit.bench.standard import bytes_read, distance_to_reference, read_through
+from gazekit.bench.timing import Form, interleaved
 from gazekit.contracts import Sizes
 from gazekit.gaze.prompt import Clip
 from gazekit.route import TopKRouter
-
-_GRID = (24, 24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +73,7 @@ class DecodeShape:
     @property
     def clips(self) -> list[Clip]:
         """Frames of 24 x 24, and what is left over as rows."""
-        rows, columns = _GRID
-        frames, left = divmod(self.visual, rows * columns)
-        whole, rest = divmod(left, columns)
-        clips = [(frames, rows, columns), (1, whole, columns), (1, 1, rest)]
-        return [clip for clip in clips if min(clip) > 0]
+        return clips_of(self.visual)
 
 
 @dataclass(frozen=True)
@@ -92,12 +86,15 @@ class DecodeResult:
         visual: Visual entries held.
         attend: Visual entries that a query looked at, averaged over heads, layers and samples.
         batch: Samples.
-        ms: Milliseconds of a step of one layer, scoring and routing included, the median.
+        ms: Milliseconds of a step of one layer, scoring and routing included.
         dense_ms: Milliseconds of the fastest dense form.
         ratio: `dense_ms / ms`: above 1 = faster than dense.
         bytes: Bytes of keys, values and descriptors that the step must read: the union of what the heads of each KV
             head chose, context, text, and all descriptors.
         error: Relative root-mean-square distance to the reference on the same inputs.
+        limit: Share of the memory's speed that the step reaches: the time in which these bytes could be read one after
+            another, measured in the same run, over `ms`. On CUDA copied.
+        peak: Bytes of tensors that a step has at once beyond what was there before.
         refused: Why there are no figures; None = there are.
     """
 
@@ -111,12 +108,41 @@ class DecodeResult:
     ratio: float | None
     bytes: int
     error: float | None
+    limit: float | None = None
+    peak: int | None = None
     refused: str | None = None
 
 
-def bench_decode(
-    shape: DecodeShape, backends: Sequence[str], *, repeats: int = 15
-) -> Iterator[tuple[list[DecodeResult], dict[str, float]]]:
+@dataclass(frozen=True)
+class DenseResult:
+    """What was measured of one dense form; the fields mean what they mean in `DecodeResult`."""
+
+    form: str
+    visual: int
+    batch: int
+    ms: float | None
+    bytes: int
+    limit: float | None = None
+    peak: int | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class DecodeTable:
+    """All that was measured on one shape.
+
+    Attributes:
+        results: Of each backend.
+        dense: Of each dense form.
+        read_rate: Bytes a second that can be read one after another, in the same run. On CUDA read and written.
+    """
+
+    results: list[DecodeResult]
+    dense: list[DenseResult]
+    read_rate: float
+
+
+def bench_decode(shape: DecodeShape, backends: Sequence[str], *, repeats: int = 15) -> Iterator[DecodeTable]:
     """Measures backends and dense forms in turns; yields the figures so far after each round.
 
     Args:
@@ -124,33 +150,50 @@ def bench_decode(
         backends: Names, "auto" among them.
         repeats: Rounds over all layers.
 
-    Yields:
-        A result for each backend, and milliseconds of each dense form.
-
     Raises:
         ValueError: A backend has an unknown name.
     """
     with torch.no_grad():
         scene = _scene(shape)
         refused = {name: _refusal(scene, name) for name in backends}
-        forms: dict[str, Callable[[int], object]] = {
+        forms: dict[str, Form] = {
             name: partial(scene.step, name) for name in backends if refused[name] is None
         }
-        flat = [_sequence(scene, number) for number in range(shape.layers)]
-        forms |= {name: partial(_dense, form, scene, flat) for name, form in FORMS.items()}
-        errors = {name: _error(scene, name) for name in backends if refused[name] is None}
-        attended, read = _looked_at(scene)
+        flat = scene.layers[0]
+        known = dense.forms_on(shape.device)
+        reasons = {
+            name: dense.refusal(form, flat.query, flat.key, flat.value) for name, form in known.items()
+        }
+        forms |= {name: partial(_dense, form, scene) for name, form in known.items() if reasons[name] is None}
+        errors = {name: distance_to_reference(scene, name) for name in backends if refused[name] is None}
+        peaks = {name: peak_bytes(partial(form, 0), shape.device) for name, form in forms.items()}
+        attended, read = bytes_read(scene)
+        whole = flat.key.nbytes + flat.value.nbytes
+        moved = whole * (2 if shape.device.startswith("cuda") else 1)
+        forms["reading"] = partial(read_through, scene)
         for times in interleaved(forms, layers=shape.layers, repeats=repeats, device=shape.device):
-            dense = {name: times[name] for name in FORMS}
-            fastest = min(dense.values())
-            yield [
-                DecodeResult(
-                    backend=name, share=shape.share, visual=shape.visual, attend=attended, batch=shape.batch,
-                    ms=times.get(name), dense_ms=fastest, ratio=fastest / times[name] if name in times else None,
-                    bytes=read, error=errors.get(name), refused=refused[name],
-                )
-                for name in backends
-            ], dense  # fmt: skip
+            fastest = min(ms for name, ms in times.items() if name in known)
+            rate = moved / times["reading"]
+            limit = lambda name, count: count / rate / times[name] if name in times else None  # noqa: B023, E731
+            yield DecodeTable(
+                results=[
+                    DecodeResult(
+                        backend=name, share=shape.share, visual=shape.visual, attend=attended, batch=shape.batch,
+                        ms=times.get(name), dense_ms=fastest, ratio=fastest / times[name] if name in times else None,
+                        bytes=read, error=errors.get(name), limit=limit(name, read), peak=peaks.get(name),
+                        refused=refused[name],
+                    )
+                    for name in backends
+                ],
+                dense=[
+                    DenseResult(
+                        form=name, visual=shape.visual, batch=shape.batch, ms=times.get(name), bytes=whole,
+                        limit=limit(name, whole), peak=peaks.get(name), refused=reasons[name],
+                    )
+                    for name in known
+                ],
+                read_rate=1e3 * rate,
+            )  # fmt: skip
 
 
 def _scene(shape: DecodeShape) -> Scene:
@@ -163,13 +206,9 @@ def _scene(shape: DecodeShape) -> Scene:
     )  # fmt: skip
 
 
-def _dense(
-    form: Callable[[Tensor, Tensor, Tensor], Tensor],
-    scene: Scene,
-    flat: Sequence[tuple[Tensor, Tensor]],
-    number: int,
-) -> Tensor:
-    return form(scene.layers[number].query, *flat[number])
+def _dense(form: dense.Form, scene: Scene, number: int) -> object:
+    layer = scene.layers[number]
+    return form(layer.query, layer.key, layer.value)
 
 
 def _refusal(scene: Scene, backend: str) -> str | None:
@@ -180,37 +219,3 @@ def _refusal(scene: Scene, backend: str) -> str | None:
             raise
         return str(error)
     return None
-
-
-def _sequence(
-    scene: Scene, number: int
-) -> tuple[Float[Tensor, "batch kv_head entry dim"], Float[Tensor, "batch kv_head entry dim"]]:
-    """A layer's keys and values in one piece, as a dense cache has them."""
-    entries = scene.entries(number)
-    return entries.key.contiguous(), entries.value.contiguous()
-
-
-def _error(scene: Scene, backend: str) -> float:
-    """Relative RMS distance to the reference, in the first layer."""
-    found = scene.step(backend, 0).float()
-    plan, entries = scene.plan(scene.select(0)), scene.entries(0)
-    expected = ReferenceBackend().attend(scene.layers[0].query, entries, plan).float()
-    return float((found - expected).norm() / expected.norm())
-
-
-def _looked_at(scene: Scene) -> tuple[float, int]:
-    """Visual entries of a query, averaged; and bytes that a step must read, averaged over the layers."""
-    attended, read = 0.0, 0.0
-    size = scene.regions.size[:, None]
-    for number, layer in enumerate(scene.layers):
-        selection, entries = scene.select(number), scene.entries(number)
-        assert selection is not None, "the bench routes at openness 0"
-        chosen = selection.chosen(scene.regions.count)[:, :, 0]
-        attended += float((chosen * size).sum(-1).double().mean())
-        kv_heads, dim = entries.key.shape[1], entries.key.shape[3]
-        union = chosen if chosen.shape[1] <= kv_heads else chosen.unflatten(1, (kv_heads, -1)).any(2)
-        rows = (union * size).sum() * (kv_heads // union.shape[1])
-        free = entries.key[:, :, entries.free :].shape[2] * entries.key.shape[0] * kv_heads
-        read += 2 * dim * entries.key.element_size() * (float(rows) + free)
-        read += sum(t.numel() * t.element_size() for t in layer.described.tensors.values())
-    return attended / len(scene.layers), int(read / len(scene.layers))

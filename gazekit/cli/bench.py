@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ import torch
 from gazekit.cli.output import print_facts, print_table
 
 if TYPE_CHECKING:
-    from gazekit.bench import DecodeResult
+    from gazekit.bench import DecodeResult, DecodeShape, DecodeTable, DenseResult
 
+_USUAL = (10_240,)
+_DRAWN = (1024, 4096, 16_384, 65_536, 163_840, 262_144, 1_048_576)
+_LAYERED = 163_840  # above it one layer alone is larger than caches are
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -27,66 +31,95 @@ def decode(arguments: argparse.Namespace, device: str) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from gazekit.bench import DecodeShape, bench_decode, machine, versions
-    from gazekit.gaze import shape_of
+    from gazekit.bench import bench_decode, machine
     from gazekit.kernels import native
 
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        if "native" in arguments.backend and native.unbuildable() is None:
+        if {"native", "auto"} & {*arguments.backend} and native.unbuildable() is None:
             native.build()
-        shapes = [
-            DecodeShape(
-                sizes=shape_of(arguments.shape), visual=visual, attend=arguments.attend, text=arguments.text,
-                context=arguments.context, batch=arguments.batch, share=arguments.share, layers=arguments.layers,
-                dtype=_DTYPES[arguments.dtype], device=device, seed=arguments.seed,
-            )
-            for visual in arguments.visual
-        ]  # fmt: skip
-        results: list[DecodeResult] = []
+        tables: list[DecodeTable] = []
         about = machine(device)
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            for shape in shapes:
+            for shape in _shapes(arguments, device):
                 task = progress.add_task(f"{shape.visual:,} visual entries", total=arguments.repeats)
-                for found, dense in bench_decode(shape, arguments.backend, repeats=arguments.repeats):
+                for latest in bench_decode(shape, arguments.backend, repeats=arguments.repeats):
                     progress.advance(task)
-                    latest = found, dense
-                results += latest[0]
+                    table = latest
                 progress.stop_task(task)
-                _print(arguments, shape.visual, *latest)
+                _print(arguments, shape.visual, table)
+                tables.append(table)
     finally:
         torch.set_num_threads(threads)
     print_facts("machine", {name: str(value) for name, value in about.items()})
     if arguments.json is not None:
-        table = {"results": [asdict(one) for one in results], "machine": about, "versions": versions()}
-        _write(arguments.json, json.dumps(table, indent=2) + "\n")
+        _write(arguments.json, json.dumps(_record(tables, about), indent=2) + "\n")
     if arguments.plot is not None:
-        _plot(arguments.plot, results)
+        _plot(arguments.plot, tables)
 
 
-def _print(
-    arguments: argparse.Namespace, visual: int, found: list[DecodeResult], dense: dict[str, float]
-) -> None:
+def _shapes(arguments: argparse.Namespace, device: str) -> list[DecodeShape]:
+    """What is measured: the numbers that were named, or for a picture those from 1K to 1M."""
+    from gazekit.bench import DecodeShape
+    from gazekit.gaze import shape_of
+
+    named = arguments.visual is not None
+    visual = arguments.visual or (_DRAWN if arguments.plot is not None else _USUAL)
+    return [
+        DecodeShape(
+            sizes=shape_of(arguments.shape), visual=number,
+            attend=arguments.attend if named else min(arguments.attend, number), text=arguments.text,
+            context=arguments.context, batch=arguments.batch, share=arguments.share,
+            layers=arguments.layers if number <= _LAYERED else 1, dtype=_DTYPES[arguments.dtype], device=device,
+            seed=arguments.seed,
+        )
+        for number in visual
+    ]  # fmt: skip
+
+
+def _record(tables: list[DecodeTable], about: dict[str, str | int]) -> dict[str, object]:
+    """All figures, as JSON has them."""
+    from gazekit.bench import versions
+
+    rates = [table.read_rate for table in tables]
+    return {
+        "results": [asdict(one) for table in tables for one in table.results],
+        "dense": [asdict(one) for table in tables for one in table.dense],
+        "machine": about | {"read_bytes_per_second": max(rates)},
+        "versions": versions(),
+    }
+
+
+def _print(arguments: argparse.Namespace, visual: int, table: DecodeTable) -> None:
     """One table for one number of visual entries."""
-    attend = found[0].attend
+    attend, fastest = table.results[0].attend, table.results[0].dense_ms
     title = f"{arguments.shape}, {visual:,} -> {attend:,.0f} visual entries, share {arguments.share}, a layer"
-    rows = [(name, f"{ms:.3f}", f"{min(dense.values()) / ms:.2f}", "", "") for name, ms in dense.items()]
-    for one in found:
-        if one.ms is None or one.ratio is None or one.error is None:
-            rows.append((f"{one.backend}: {one.refused}", "", "", "", ""))
-        else:
-            read = f"{one.bytes / 1e6:.1f}"
-            rows.append((one.backend, f"{one.ms:.3f}", f"{one.ratio:.2f}", read, f"{one.error:.1e}"))
-    print_table((title, "ms", "x dense", "MB", "error"), rows)
+    rows = []
+    for dense in table.dense:
+        ratio = "" if dense.ms is None else f"{fastest / dense.ms:.2f}"
+        rows.append(_row(dense.form, dense, ratio, ""))
+    for one in table.results:
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        rows.append(_row(one.backend, one, ratio, "" if one.error is None else f"{one.error:.1e}"))
+    print_table((title, "ms", "x dense", "MB", "of limit", "peak MB", "error"), rows)
+    sys.stdout.write(f"limit: {table.read_rate / 1e9:.1f} GB/s, one byte after another\n")
 
 
-def _plot(path: Path, results: list[DecodeResult]) -> None:
+def _row(name: str, one: DecodeResult | DenseResult, ratio: str, error: str) -> tuple[str, ...]:
+    if one.ms is None:
+        return (f"{name}: {one.refused}", "", "", "", "", "", "")
+    limit = "" if one.limit is None else f"{one.limit:.0%}"
+    peak = "" if one.peak is None else f"{one.peak / 1e6:.1f}"
+    return (name, f"{one.ms:.3f}", ratio, f"{one.bytes / 1e6:.1f}", limit, peak, error)
+
+
+def _plot(path: Path, tables: list[DecodeTable]) -> None:
     from gazekit.view import save_curves
 
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for one in results:
-        dense = curves.setdefault("dense, the fastest", [])
+    curves: dict[str, list[tuple[int, float]]] = {"dense, the fastest": []}
+    for one in (one for table in tables for one in table.results):
+        dense = curves["dense, the fastest"]
         if (one.visual, one.dense_ms) not in dense:
             dense.append((one.visual, one.dense_ms))
         if one.ms is not None:

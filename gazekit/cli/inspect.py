@@ -27,6 +27,7 @@ def inspect(
     gaze: str | None = None,
     overrides: Sequence[str] = (),
     image: tuple[int, int] | None = None,
+    frames: int = 1,
     imports: Iterable[str] = (),
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def inspect(
         gaze: A recipe whose gaze section is taken instead of the target's own.
         overrides: Changes to the recipe that is `gaze`, else to the one that is the target.
         image: Height and width of an image in pixels, for models that take any.
+        frames: Frames of a video in place of one image, for Cambrians.
         imports: Modules of one's own that a composition may name.
         device: What the backends are asked for.
 
@@ -60,8 +62,8 @@ def inspect(
         if overrides and given is None:
             raise ValueError(f"{overrides[0]} changes a recipe, and {target} is a model; add --gaze RECIPE")
         config = _config_named(target)
-    anatomy = anatomy_of(config, gaze=section, imports=tuple(trusted), image=image)
-    return {"parameters": dict(anatomy.parameters), "gaze": _gaze(anatomy, choose_device(device))}
+    anatomy = anatomy_of(config, gaze=section, imports=tuple(trusted), image=image, frames=frames)
+    return {"parameters": dict(anatomy.parameters), "gaze": _gaze(anatomy, frames, choose_device(device))}
 
 
 def config_of(recipe: Recipe) -> Any:
@@ -99,7 +101,7 @@ def _config_named(target: str) -> Any:
     return config_at(target)
 
 
-def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
+def _gaze(anatomy: Anatomy, frames: int, device: str) -> dict[str, Any]:
     """The gaze section of the answer."""
     sizes, gazes = anatomy.sizes, anatomy.gazes
     looks = [one for gaze in gazes for one in gaze.looks]
@@ -119,6 +121,7 @@ def _gaze(anatomy: Anatomy, device: str) -> dict[str, Any]:
         "group": sizes.num_heads // sizes.num_kv_heads,
         "hidden": sizes.hidden_dim,
         "grid": list(anatomy.grid),
+        "frames": frames,
         "context_tokens": gazes[0].num_context if gazes else 0,
         "k": chosen if routing.route is not None else None,
         "attended_share": found.pop("share"),

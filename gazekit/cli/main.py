@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `gazekit`; those of the process unless given.
 
     Returns:
-        0 = done; 1 = `check` found faults; 2 = it could not be done, and one line on stderr says why; 130 =
-        stopped by the keyboard.
+        0 = done; 1 = `check` or `data check` found faults; 2 = it could not be done, and one line on stderr says
+        why; 130 = stopped by the keyboard.
     """
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:

@@ -51,7 +51,7 @@ def print_anatomy(found: Mapping[str, Any]) -> None:
     tokens = f"{gaze['dense']} visual and {gaze['context_tokens']} context tokens"
     routed = "none: dense" if gaze["k"] is None else f"{_number(gaze['k'])} of {gaze['regions']} regions"
     print_facts(
-        "an image",
+        "an image" if gaze["frames"] == 1 else f"a video of {gaze['frames']} frames",
         {
             "grid": f"{gaze['grid'][0]} x {gaze['grid'][1]}, {tokens}",
             "region size": f"{_range(gaze['region_size'])} tokens" if gaze["regions"] else "not divided",

@@ -15,16 +15,19 @@ from gazekit.contracts.parts import (
     Router,
     RoutingLoss,
     Schedule,
+    Sparing,
+    Storage,
     Store,
     Summarizer,
 )
 from gazekit.contracts.regions import Regions, Rows, complete_regions, regions_from_owner
 from gazekit.contracts.tokens import Kind, Tokens, concatenate
+from gazekit.contracts.too_long import TooLongError
 
 __all__ = [
     "Backend", "Combine", "Context", "Described", "Entries", "Featuring", "Guide", "Keeps", "Kind", "Learned",
     "Look", "Partitioner", "Plan", "Pooler", "Regions", "Router", "RoutingLoss", "Rows", "Schedule", "Selection",
-    "Sizes", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "View",
+    "Sizes", "Sparing", "Storage", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "TooLongError", "View",
     "by_owner", "complete_regions", "concatenate", "in_view", "reachable", "regions_from_owner", "to_heads",
     "visible",
 ]  # fmt: skip

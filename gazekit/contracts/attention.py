@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -51,6 +52,8 @@ class Plan:
         keeps: An elementwise rule on tokens of what stays in view (sinks, a window); None = nothing.
         scale: Factor on the logits.
         confined: Kinds of queries that reach tokens of their own unit only.
+        memo: What a backend keeps for the other layers of the forward, by its name; the caller hands the same one
+            to all of them. What is kept says which tokens it was made for, since layers may hold different ones.
     """
 
     query: Tokens
@@ -60,6 +63,7 @@ class Plan:
     keeps: Keeps | None
     scale: float
     confined: frozenset[Kind] = frozenset({Kind.CONTEXT})
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def routes(self) -> bool:

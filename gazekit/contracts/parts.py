@@ -169,6 +169,14 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class Sparing(Protocol):
+    """What a backend adds that reads regions where they begin: it can do with entries of those alone that it names."""
+
+    def reads(self, plan: Plan) -> Selection | None:
+        """The regions that it reads of a plan that it does not refuse; None = all entries, as they lie."""
+
+
+@runtime_checkable
 class Store(Protocol):
     """What one layer's KV cache is to us."""
 
@@ -183,10 +191,18 @@ class Store(Protocol):
         """
 
     def entries(self) -> Entries:
-        """All that is stored."""
+        """All that is stored, on the device that the keys came from."""
 
-    def fetch(self, selection: Selection | None) -> tuple[Entries, Selection | None]:
-        """Entries to attend to for a selection: resident ones unchanged, offloaded ones brought in."""
+    def outline(self) -> Entries:
+        """`entries()` without bringing anything in: keys and values that are elsewhere read as NaN."""
+
+    def fetch(self, selection: Selection | None) -> Entries:
+        """The entries that a selection looks at, and all free ones; None = everything.
+
+        For each KV head that is every member of the regions that any row of its query heads chose. The selection's ids
+        stay as they are: `begin` says where each region lies, and `count` is 0 for one that is not at hand. They lie in
+        no particular order, and others may lie between them.
+        """
 
     def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:
         """Drops all entries but these (indices into `entries()`, -1 = none), as an eviction decided."""
@@ -199,3 +215,11 @@ class Store(Protocol):
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
         """Permutes, repeats or drops samples, as beam search asks."""
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Where a composition has its keys and values kept."""
+
+    def __call__(self) -> Store:
+        """An empty store, one for each layer."""

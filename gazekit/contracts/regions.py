@@ -88,14 +88,21 @@ def regions_from_owner(
             "a region must lie within one document; give tokens of different documents different regions"
         )
     unit = reduce(tokens.unit[:, 0], "amin", _FAR).masked_fill(empty, -1)
-    before = (document[:, :, None] == document[:, None, :]).tril(-1).sum(-1)
     start = torch.stack([reduce(layout.place[..., axis], "amin", _FAR) for axis in range(3)], -1)
     stop = torch.stack([reduce(layout.place[..., axis], "amax", -1) for axis in range(3)], -1) + 1
     box = torch.stack([start, stop], -1).masked_fill(empty[..., None, None], 0)
     return Regions(
         owner=owner, size=size, first=first, last=last, unit=unit, document=document,
-        ordinal=before.masked_fill(empty, -1), box=box,
+        ordinal=_rank(document).masked_fill(empty, -1), box=box,
     )  # fmt: skip
+
+
+def _rank(document: Int[Tensor, "batch region"]) -> Int[Tensor, "batch region"]:
+    """How many regions of the same document precede each."""
+    ascending, order = document.sort(dim=1, stable=True)
+    first = torch.searchsorted(ascending, ascending)
+    place = torch.arange(document.shape[1], device=document.device)
+    return torch.zeros_like(document).scatter(1, order, place - first)
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,8 @@ class Rows:
 
     def narrow(self, start: int, stop: int) -> Rows:
         """The rows `[start, stop)`; queries of other rows get -1."""
+        if start <= 0 and stop >= self.count:
+            return self
         inside = (self.of >= start) & (self.of < stop)
         return Rows(
             of=torch.where(inside, self.of - start, -1),
@@ -146,6 +155,8 @@ class Rows:
         Anything for a row that a sample lacks.
         """
         wide = torch.promote_types(query.dtype, torch.float32)
+        if self.count == query.shape[2] == 1:
+            return query.to(wide)
         if not self.blocks:
             index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
             return query.gather(2, index).to(wide)

@@ -14,6 +14,7 @@ class Slot(Enum):
     """A place inside a message that stands for something other than text."""
 
     IMAGE = "image"
+    VIDEO = "video"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Message:
     Attributes:
         role: "system", "user" or "assistant".
         content: Text and slots in the order in which the model reads them. A slot takes the conversation's
-            next image.
+            next image, or its next video.
 
     Raises:
         ValueError: If the role is none of these, or the content is empty.
@@ -49,17 +50,41 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """What is shown of a video.
+
+    Attributes:
+        images: Frames in order.
+        timestamps: When each is seen, in seconds from the beginning of the video, ascending.
+
+    Raises:
+        ValueError: There are none, or not as many times as frames.
+    """
+
+    images: tuple[Image.Image, ...]
+    timestamps: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.images or len(self.images) != len(self.timestamps):
+            raise ValueError(
+                f"images must be at least one, each with its timestamp, got {len(self.images)} and "
+                f"{len(self.timestamps)} timestamps; leave a video without frames out"
+            )
+
+
+@dataclass(frozen=True)
 class Conversation:
-    """A dialogue about images.
+    """A dialogue about images and videos.
 
     It ends with the assistant's turn in training, with the user's where an answer is to be generated.
 
     Attributes:
         messages: An optional system message, then user and assistant in turn.
         images: What the messages' image slots show, in order.
+        videos: What the messages' video slots show, in order.
 
     Raises:
-        ValueError: If the roles are out of turn, or slots and images differ in number.
+        ValueError: If the roles are out of turn, or slots and images or videos differ in number.
 
     Example:
         >>> from PIL import Image
@@ -71,6 +96,7 @@ class Conversation:
 
     messages: tuple[Message, ...]
     images: tuple[Image.Image, ...] = ()
+    videos: tuple[Frames, ...] = ()
 
     def __post_init__(self) -> None:
         roles = [message.role for message in self.messages]
@@ -80,12 +106,13 @@ class Conversation:
                 f"messages must take turns, user first (after an optional system message), got roles {roles};"
                 " merge neighbouring messages of one role"
             )
-        slots = sum(part is Slot.IMAGE for message in self.messages for part in message.content)
-        if slots != len(self.images):
-            raise ValueError(
-                f"messages show {slots} images and images holds {len(self.images)};"
-                " give one Slot.IMAGE for each image"
-            )
+        for slot, given in ((Slot.IMAGE, self.images), (Slot.VIDEO, self.videos)):
+            slots = sum(part is slot for message in self.messages for part in message.content)
+            if slots != len(given):
+                raise ValueError(
+                    f"messages show {slots} {slot.value}s and {slot.value}s holds {len(given)};"
+                    f" give one Slot.{slot.name} for each {slot.value}"
+                )
 
     def as_chat(self) -> list[dict[str, object]]:
         """The messages as transformers' chat templates take them: dicts with a role and typed contents."""

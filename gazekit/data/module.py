@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from gazekit.data.batches import ConversationProcessor, EncodeConversations
+from gazekit.data.batches import ConversationProcessor, EncodeConversations, PackedBatches
 from gazekit.data.digits.conversations import ManyQuestions, SingleQuestion
 from gazekit.data.digits.datasets import DigitsDataset, DigitsEvaluation, QuestionPlan
 from gazekit.data.digits.mosaics import MosaicSpec
@@ -25,7 +25,7 @@ class DigitsData(LightningDataModule):
 
     Training draws from the training scans, several questions a mosaic; validation asks single questions about
     mosaics of the validation scans, the same in every run. Batches hold what the processor makes: input_ids,
-    attention_mask, labels, pixel_values and clip_lengths.
+    attention_mask, labels, pixel_values and clip_lengths; and document_ids where samples are packed.
 
     An interrupted epoch resumes with the very batch that came next. The place is saved with the data module
     and handed to the loader as it is built, that is, before anything can ask for its length, which makes
@@ -42,6 +42,10 @@ class DigitsData(LightningDataModule):
         start: Index of the first training sample, so that a second stage goes on where the first has stopped.
         validation_size: Validation conversations; 0 = no validation.
         num_workers: Processes that prepare batches; 0 = the training process.
+        packing: Tokens of a row that training samples are packed into, documents apart; None = a row for each
+            sample. A step has the same samples either way, and the same loss.
+        batches_per_step: Batches whose gradients make one step, over all devices; packed samples of a step are
+            divided among them by their tokens.
 
     Raises:
         ValueError: If a count is out of range.
@@ -63,6 +67,8 @@ class DigitsData(LightningDataModule):
         start: int = 0,
         validation_size: int = 256,
         num_workers: int = 0,
+        packing: int | None = None,
+        batches_per_step: int = 1,
     ) -> None:
         super().__init__()
         least = {
@@ -72,8 +78,13 @@ class DigitsData(LightningDataModule):
             "start": 0,
             "validation_size": 0,
             "num_workers": 0,
+            "packing": 1,
+            "batches_per_step": 1,
         }
-        given = (batch_size, num_steps, seed, start, validation_size, num_workers)
+        row = 1 if packing is None else packing
+        given = (
+            batch_size, num_steps, seed, start, validation_size, num_workers, row, batches_per_step,
+        )  # fmt: skip
         for (name, bound), value in zip(least.items(), given, strict=True):
             if value < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {value}; raise it")
@@ -86,6 +97,8 @@ class DigitsData(LightningDataModule):
         self.start = start
         self.validation_size = validation_size
         self.num_workers = num_workers
+        self.packing = packing
+        self.batches_per_step = batches_per_step
         if validation_size == 0:
             # Lightning warns of a loader of length 0, and validates nothing where this method is its own.
             self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
@@ -109,12 +122,19 @@ class DigitsData(LightningDataModule):
         with warnings.catch_warnings():
             # torchdata 0.11 calls what torch 2.13 has deprecated
             warnings.filterwarnings("ignore", message=".*set_vital.*")
-            self._loader = StatefulDataLoader(
-                dataset,
-                batch_size=self.batch_size,
-                collate_fn=EncodeConversations(self.processor),
-                num_workers=self.num_workers,
-            )
+            if self.packing is None:
+                self._loader = StatefulDataLoader(
+                    dataset,
+                    batch_size=self.batch_size,
+                    collate_fn=EncodeConversations(self.processor),
+                    num_workers=self.num_workers,
+                )
+            else:
+                batches = PackedBatches(
+                    dataset, self.processor, packing=self.packing, parts=self.batches_per_step,
+                    step_size=self.batch_size * self.batches_per_step,
+                )  # fmt: skip
+                self._loader = StatefulDataLoader(batches, batch_size=None, num_workers=self.num_workers)
         if self._place is not None:
             self._loader.load_state_dict(self._place)
             self._place = None
@@ -168,6 +188,8 @@ class DigitsData(LightningDataModule):
     def _identity(self) -> dict[str, Any]:
         return {
             "batch_size": self.batch_size,
+            "packing": self.packing,
+            "batches_per_step": self.batches_per_step,
             "seed": self.seed,
             "start": self.start,
             "mosaic": repr(self.mosaic),

@@ -1,4 +1,4 @@
-"""Evaluation (level 3): benchmarks, their scorers and harness, metrics, results and their comparison.
+"""Evaluation (level 4): benchmarks, their scorers and harness, metrics, results and their comparison.
 
 Benchmarks run through `generate()`.
 """

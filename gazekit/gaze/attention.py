@@ -216,7 +216,10 @@ def begin_pass(
     layers = [] if past_key_values is None else past_key_values.layers
     ours = {index: layer for index, layer in enumerate(layers) if isinstance(layer, GazeCacheLayer)}
     memory: dict[int, LayerMemory] = {}
+    gazes = compositions(text_model)
     for index, layer in ours.items():
+        if index < len(gazes):
+            layer.settle(gazes[index].storage)
         layer.memory.awaiting = True
         memory[index] = layer.memory
     forward = ForwardPass(
@@ -231,7 +234,7 @@ def begin_pass(
         known=next(iter(ours.values())).divisions if ours else Divisions(),
         eviction=text_model.__dict__.get("gaze_eviction"),
     )
-    for gaze in compositions(text_model):
+    for gaze in gazes:
         for one in gaze.looks:
             forward.division(one)
     return forward

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
-from gazekit.contracts import Store, TokenLayout
+from gazekit.contracts import Storage, Store, TokenLayout
 from gazekit.gaze.forward import Divisions
 from gazekit.gaze.memory import LayerMemory
 from gazekit.store import ResidentStore
@@ -29,18 +29,25 @@ class GazeCacheLayer(CacheLayerMixin):
     into the store and attends to what lies there. `get_seq_length` counts tokens seen, as position ids need.
 
     Args:
-        make_store: Makes an empty store.
+        make_store: Makes an empty store; None = the one that the layer's composition names, once it is known.
         divisions: Divisions of the prompt, shared by all layers of a cache.
     """
 
     is_croppable = False
     is_sliding = False
 
-    def __init__(self, make_store: Callable[[], Store], divisions: Divisions) -> None:
+    def __init__(self, make_store: Callable[[], Store] | None, divisions: Divisions) -> None:
         super().__init__()
         self._make_store = make_store
         self.divisions = divisions
-        self.memory = LayerMemory(make_store())
+        self.memory = LayerMemory((make_store or ResidentStore)())
+
+    def settle(self, storage: Storage) -> None:
+        """Keeps keys and values where a composition says, unless the cache was told, or holds some already."""
+        if self._make_store is None:
+            self._make_store = storage
+            if self.memory.store.length == 0:
+                self.memory = LayerMemory(storage())
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Notes dtype and device; the store sizes itself."""
@@ -78,7 +85,7 @@ class GazeCacheLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forgets everything."""
-        self.memory = LayerMemory(self._make_store())
+        self.memory = LayerMemory((self._make_store or ResidentStore)())
         self._forget_prompt()
         self.is_initialized = False
 
@@ -119,7 +126,7 @@ class GazeCacheLayer(CacheLayerMixin):
 
     def _select(self, choose: Callable[[Tensor], Tensor]) -> None:
         if self.get_seq_length() > 0:
-            entries = self.memory.store.entries()
+            entries = self.memory.store.outline()
             samples = torch.arange(entries.key.shape[0], device=entries.key.device)
             self.memory.reorder(choose(samples))
             self._forget_prompt()
@@ -135,10 +142,10 @@ class GazeCache(Cache):
 
     Args:
         num_layers: Decoder layers.
-        make_store: Makes an empty store for one layer.
+        make_store: Makes an empty store for one layer; None = what the layer's composition names.
     """
 
-    def __init__(self, num_layers: int, make_store: Callable[[], Store] = ResidentStore) -> None:
+    def __init__(self, num_layers: int, make_store: Callable[[], Store] | None = None) -> None:
         super().__init__(layers=_layers(num_layers, make_store))
 
 
@@ -168,8 +175,7 @@ def prepare_cache(past_key_values: Cache | None, config: PreTrainedConfig) -> Ca
     if ours and any(type(layer) is DynamicLayer for layer in layers):
         divisions = Divisions()
         cache.layers = [
-            GazeCacheLayer(ResidentStore, divisions) if type(layer) is DynamicLayer else layer
-            for layer in layers
+            GazeCacheLayer(None, divisions) if type(layer) is DynamicLayer else layer for layer in layers
         ]
         cache.layer_class_to_replicate = None
     else:
@@ -211,6 +217,6 @@ def _say_slower(name: str) -> None:
     )
 
 
-def _layers(num_layers: int, make_store: Callable[[], Store]) -> list[CacheLayerMixin]:
+def _layers(num_layers: int, make_store: Callable[[], Store] | None) -> list[CacheLayerMixin]:
     shared = Divisions()
     return [GazeCacheLayer(make_store, shared) for _ in range(num_layers)]

@@ -16,11 +16,14 @@ from gazekit.contracts import (
     Router,
     RoutingLoss,
     Schedule,
+    Storage,
 )
 from gazekit.pool import MeanPooler
 from gazekit.schedule import ConstantSchedule
+from gazekit.store import storage_of
 
 VisualScope = Literal["causal", "own_unit", "routed"]
+StorageName = Literal["resident", "offloaded", "memory_mapped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,10 @@ class Gaze:
         loss: What scores or attention are pulled toward in training; it adds to the gradient, not to the loss shown.
         guide: Writes segments or a map into the layout of each prompt from its pixels, for parts that read them; a
             layout that is given by hand stays as it is.
-        branches: Compositions that attend by themselves. Beside them only schedule, context, guide and combine are
-            given, and hold for all of them; parts with weights that two branches write alike, and their partitions
+        store: Where keys and values are kept while a model generates. "resident": on the device. "offloaded": visual
+            ones in the host's memory, "memory_mapped": in a file; or a storage with options. The answers are the same.
+        branches: Compositions that attend by themselves. Beside them only schedule, context, guide, store and combine
+            are given, and hold for all of them; parts with weights that two branches write alike, and their partitions
             too, are one part.
         combine: Makes one answer of the branches' answers.
 
@@ -68,6 +73,7 @@ class Gaze:
     summaries: bool = False
     loss: RoutingLoss | None = None
     guide: Guide | None = None
+    store: StorageName | Storage = "resident"
     branches: tuple[Gaze, ...] = ()
     combine: Combine | None = None
 
@@ -93,6 +99,7 @@ class Gaze:
                 f"visual_scope must be 'causal', 'own_unit' or 'routed', got {self.visual_scope!r}"
             )
 
+        storage_of(self.store)
         object.__setattr__(self, "branches", tuple(self.branches))
         _check_branches(self)
 
@@ -102,6 +109,11 @@ class Gaze:
         return tuple(
             replace(one, schedule=self.schedule, context=one.context or self.context) for one in self.branches
         ) or (self,)
+
+    @property
+    def storage(self) -> Storage:
+        """Makes the store of a layer."""
+        return storage_of(self.store)
 
     @property
     def routes(self) -> bool:
@@ -152,3 +164,5 @@ def _check_branches(gaze: Gaze) -> None:
             raise ValueError("branches must leave the schedule to the composition above them; move it there")
         if one.guide is not None:
             raise ValueError("branches must leave the guide to the composition above them; move it there")
+        if one.store != "resident":
+            raise ValueError("branches must leave the store to the composition above them; move it there")

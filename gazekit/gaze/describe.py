@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from gazekit.contracts import Described, Entries, Kind, Look, Regions, Tokens, concatenate
 from gazekit.gaze.composition import Gaze
@@ -12,20 +15,23 @@ from gazekit.gaze.features import FeatureMemory
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.memory import LayerMemory
 
+Features = Callable[[Entries], Float[Tensor, "batch feature_head entry feature"]]
 
-def align(
-    look: Look, gaze: Gaze, branch: int, entries: Entries, forward: ForwardPass, memory: LayerMemory | None
-) -> Look:
-    """The look with all entries for keys and values, and what the pooler keeps of each of their tokens.
+
+def keep_features(
+    look: Look, gaze: Gaze, branch: int, forward: ForwardPass, memory: LayerMemory | None
+) -> Features | None:
+    """What the pooler keeps of each token, for any entries; those of this forward's tokens are made and kept.
+
+    None = it keeps nothing.
 
     Raises:
         ValueError: The pooler keeps features, and those of earlier tokens are not at hand.
     """
-    seen = replace(look, key=entries.key, value=entries.value)
     # A method that a pooler may leave out (`contracts.Featuring`).
     make = getattr(gaze.pool, "features", None)
     if make is None:
-        return seen
+        return None
     if memory is None:
         if forward.start > 0:
             raise ValueError(
@@ -35,12 +41,28 @@ def align(
         features = make(
             replace(look, key=look.key[:, :, : forward.stop], value=look.value[:, :, : forward.stop])
         )
-        beyond = entries.key.shape[2] - features.shape[2]
-        return replace(seen, features=torch.nn.functional.pad(features, (0, 0, 0, beyond)))
+        return lambda entries: torch.nn.functional.pad(
+            features, (0, 0, 0, entries.key.shape[2] - features.shape[2])
+        )
     fresh = make(look)
-    kept = memory.features.get(branch)
-    memory.features[branch] = FeatureMemory.of(fresh) if kept is None else kept.append(fresh)
-    return replace(seen, features=memory.features[branch].at(entries.position[:, :1]))
+    before = memory.features.get(branch)
+    kept = FeatureMemory.of(fresh) if before is None else before.append(fresh)
+    memory.features[branch] = kept
+    return lambda entries: kept.at(entries.position[:, :1])
+
+
+def align(look: Look, kept: Features | None, entries: Entries) -> Look:
+    """The look with these entries for keys and values, and what the pooler keeps of each of their tokens."""
+    features = None if kept is None else kept(entries)
+    return replace(look, key=entries.key, value=entries.value, features=features)
+
+
+def known(gaze: Gaze, branch: int, division: Division, memory: LayerMemory | None) -> Described | None:
+    """Descriptors of all regions that are complete, where no forward since has completed another; else None."""
+    found = None if memory is None else memory.described.get(branch)
+    if found is not None and division.completed is None and found.count == division.regions.count:
+        return found
+    return None
 
 
 def describe(
@@ -49,15 +71,13 @@ def describe(
     """Descriptors of all complete regions; with a memory each is made once, when its last member has come."""
     if gaze.pool is None:
         return None
-    known = None if memory is None else memory.described.get(branch)
+    before = None if memory is None else memory.described.get(branch)
     regions = division.regions
-    if known is not None and division.completed is None and known.count == regions.count:
-        return known
     seen = replace(seen, tokens=division.tokens)
     described = gaze.pool.describe(seen, regions.aligned(entries.tokens.owner[:, 0]))
-    if known is not None:
+    if before is not None:
         none = torch.zeros_like(regions.size, dtype=torch.bool)
-        described = described.where(none if division.completed is None else division.completed, known)
+        described = described.where(none if division.completed is None else division.completed, before)
     if memory is not None:
         memory.described[branch] = described
     return described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -55,6 +55,8 @@ class Division:
         complete: True = this row may choose this region.
         routing: Queries that route, ascending; -1 = padding.
         dense: Real queries that do not route, ascending; -1 = padding.
+        routing_tokens: What those are that route.
+        dense_tokens: What the others are.
         completed: True = the region's last member is among the queries of this forward; None = no region's is.
     """
 
@@ -64,6 +66,8 @@ class Division:
     complete: Bool[Tensor, "batch row region"]
     routing: Int[Tensor, "batch routing"]
     dense: Int[Tensor, "batch other"]
+    routing_tokens: Tokens
+    dense_tokens: Tokens
     completed: Bool[Tensor, "batch region"] | None
 
     @property
@@ -90,6 +94,8 @@ class ForwardPass:
         eviction: Drops entries of each layer after this forward; None = nothing is dropped.
         selections: What the layers so far have selected, by branch and layer, and among which regions; None = all.
         backends: The backends chosen in this forward, by use.
+        memos: What backends keep for the layers to come, by use.
+        sequences: What each entry is and its place, where there is no region cache, by division and length.
     """
 
     layout: TokenLayout
@@ -104,6 +110,8 @@ class ForwardPass:
     eviction: Eviction | None = None
     selections: dict[tuple[int, int], tuple[Division, Selection | None]] = field(default_factory=dict)
     backends: dict[object, Backend] = field(default_factory=dict)
+    memos: dict[object, dict[str, Any]] = field(default_factory=dict)
+    sequences: dict[object, tuple[Tokens, Tensor]] = field(default_factory=dict)
     divisions: dict[object, Division] = field(default_factory=dict)
 
     def openness_of(self, gaze: Gaze, layer: int) -> float:
@@ -127,14 +135,16 @@ class ForwardPass:
         for kind in gaze.routing_kinds:
             routes |= tokens.kind[:, 0] == kind
         rows = rows_of(tokens, routes, self._blocks(gaze))
-        dense = _indices(tokens.valid[:, 0] & ~routes)
+        routing, dense = _indices(routes), _indices(tokens.valid[:, 0] & ~routes)
         return Division(
             regions=regions,
             tokens=tokens,
             rows=rows,
             complete=complete_regions(rows, regions),
-            routing=_indices(routes),
+            routing=routing,
             dense=dense,
+            routing_tokens=tokens.take(routing[:, None]),
+            dense_tokens=tokens.take(dense[:, None]),
             completed=_completed(tokens, regions),
         )
 

@@ -9,12 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows
+from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows, Selection
 from gazekit.gaze.composition import Gaze
-from gazekit.gaze.describe import align, describe, with_summaries
+from gazekit.gaze.describe import align, describe, keep_features, known, with_summaries
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.memory import LayerMemory
 from gazekit.gaze.route import Routed, attach, detached, route
+from gazekit.gaze.supply import Supply
 
 
 def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "batch head query value_dim"]:
@@ -47,50 +48,35 @@ def _look(
 ) -> tuple[Float[Tensor, "batch head query value_dim"], Plan]:
     """Attention of one branch, and how it looked; `laid_out` as its partition divides is the store, or not."""
     division = forward.division(gaze)
-    entries = _entries(look, division, forward, memory, laid_out)
-    described, routed = _choose(look, gaze, branch, division, entries, forward, memory)
-    selection = routed.selection
-    if memory is not None and laid_out:
-        entries, selection = memory.store.fetch(selection)
-    if gaze.summaries and described is not None:
-        entries = with_summaries(entries, gaze, described, division.regions)
+    supply = Supply(look, gaze.partition, division, forward, memory, laid_out)
+    described, routed = _choose(look, gaze, branch, division, supply, forward, memory)
     plan = Plan(
         query=division.tokens,
         rows=division.rows,
         regions=division.regions,
-        selection=selection,
+        selection=routed.selection,
         keeps=gaze.context.keeps if gaze.context is not None else None,
         scale=look.scale,
         confined=gaze.confined,
     )
+    parts = _parts(plan, division)
+    uses = [_use(gaze, supply.outline, one) for _, one in parts]
+    backends = [
+        _backend(use, gaze, supply.outline, one, forward) for use, (_, one) in zip(uses, parts, strict=True)
+    ]
+    parts = [
+        # What a backend keeps for other layers goes along.
+        (index, replace(one, memo=forward.memos.setdefault(use, {})))
+        for use, (index, one) in zip(uses, parts, strict=True)
+    ]
+    entries = supply.of(_named(backends, [one for _, one in parts]))
+    if gaze.summaries and described is not None:
+        entries = with_summaries(entries, gaze, described, division.regions)
     if forward.trace is not None:
         heads = look.query.shape[1]
         forward.trace.record(look.layer, forward.start, plan, entries, heads, branch, routed.mass)
-    out = _attend(look.query, entries, plan, division, gaze, forward)
+    out = _attend(look.query, entries, parts, backends, division)
     return attach(out, routed.loss, 0.0 if gaze.loss is None else gaze.loss.weight), plan
-
-
-def _entries(
-    look: Look, division: Division, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
-) -> Entries:
-    """What there is to attend to: the store's entries, or the sequence as it stands.
-
-    The store lies as the first branch divides the sequence; for another division its entries have other owners, and
-    regions no places of their own.
-    """
-    if memory is not None:
-        entries = memory.store.entries()
-        if laid_out:
-            return entries
-        heads = entries.position.shape[1]
-        owner = division.regions.owner[:, None].expand(-1, heads, -1)
-        owner = owner.gather(2, entries.position.clamp_min(0)).masked_fill(entries.position < 0, -1)
-        return replace(entries, tokens=entries.tokens.owned_by(owner), begin=None, count=None, free=None)
-    length = look.key.shape[2]
-    within = torch.arange(length, device=look.key.device)
-    index = torch.where(within < forward.stop, within, -1).expand(look.key.shape[0], 1, -1)
-    tokens = forward.layout.tokens.owned_by(division.regions.owner[:, None]).take(index)
-    return Entries(key=look.key, value=look.value, tokens=tokens, position=index)
 
 
 def _choose(
@@ -98,7 +84,7 @@ def _choose(
     gaze: Gaze,
     branch: int,
     division: Division,
-    entries: Entries,
+    supply: Supply,
     forward: ForwardPass,
     memory: LayerMemory | None,
 ) -> tuple[Described | None, Routed]:
@@ -109,41 +95,61 @@ def _choose(
         return None, Routed()
     apart = learns and gaze.loss is not None and gaze.loss.detach
     with torch.set_grad_enabled(learns or (trains and gaze.summaries)):
-        seen = align(look, gaze, branch, entries, forward, memory)
+        kept = keep_features(look, gaze, branch, forward, memory)
         if division.regions.count == 0:
             return None, Routed()
-        if apart:
-            shut = replace(entries, key=entries.key.detach(), value=entries.value.detach())
-            blind = align(detached(look), gaze, branch, shut, forward, memory)
+        described, seen = known(gaze, branch, division, memory), look
+        if described is None:
+            entries = supply.everything
+            seen = align(look, kept, entries)
+            blind = seen
+            if apart:
+                shut = replace(entries, key=entries.key.detach(), value=entries.value.detach())
+                still = detached(look)
+                blind = align(still, keep_features(still, gaze, branch, forward, memory), shut)
             described = describe(blind, gaze, branch, division, entries, memory)
-        else:
-            described = describe(seen, gaze, branch, division, entries, memory)
-        routed = route(look, seen, gaze, branch, division, entries, described, forward, learns)
+        routed = route(look, seen, gaze, branch, division, supply, described, forward, learns)
         if apart and gaze.summaries:
-            described = describe(seen, gaze, branch, division, entries, memory)
+            described = describe(seen, gaze, branch, division, supply.everything, memory)
     return described, routed
+
+
+def _parts(plan: Plan, division: Division) -> list[tuple[Int[Tensor, "batch _"] | None, Plan]]:
+    """Routing and dense queries apart, since dense ones share one mask among all heads; None = all queries."""
+    if plan.selection is None or division.all_route:
+        return [(None, plan)]
+    return [
+        (index, replace(plan, query=tokens, rows=_rows_at(plan.rows, index), selection=chosen))
+        for index, tokens, chosen in (
+            (division.routing, division.routing_tokens, plan.selection),
+            (division.dense, division.dense_tokens, None),
+        )
+        if index.shape[1] > 0
+    ]
+
+
+def _named(backends: list[Backend], plans: list[Plan]) -> Selection | None:
+    """The regions that backends read; None = one of them reads all entries."""
+    if len(backends) != 1:
+        return None
+    # A method that a backend may leave out (`contracts.Sparing`).
+    reads = getattr(backends[0], "reads", None)
+    return None if reads is None else reads(plans[0])
 
 
 def _attend(
     query: Float[Tensor, "batch head query dim"],
     entries: Entries,
-    plan: Plan,
+    parts: list[tuple[Int[Tensor, "batch _"] | None, Plan]],
+    backends: list[Backend],
     division: Division,
-    gaze: Gaze,
-    forward: ForwardPass,
 ) -> Float[Tensor, "batch head query value_dim"]:
-    """Attends with routing and dense queries apart, since dense ones share one mask among all heads."""
-    if plan.selection is None or division.all_route:
-        return _backend(gaze, entries, plan, forward).attend(query, entries, plan)
-    parts = []
-    for index, selection in ((division.routing, plan.selection), (division.dense, None)):
-        if index.shape[1] == 0:
-            continue
-        some = replace(
-            plan, query=plan.query.take(index[:, None]), rows=_rows_at(plan.rows, index), selection=selection
-        )
-        parts.append(_backend(gaze, entries, some, forward).attend(_take(query, index), entries, some))
-    return _merge(parts, division, query.shape[2])
+    """Attends part by part."""
+    outs = [
+        backend.attend(query if index is None else _take(query, index), entries, plan)
+        for backend, (index, plan) in zip(backends, parts, strict=True)
+    ]
+    return outs[0] if parts[0][0] is None else _merge(outs, division, query.shape[2])
 
 
 def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
@@ -173,14 +179,20 @@ def _merge(
     return joined.gather(2, place[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3]))
 
 
-def _backend(gaze: Gaze, entries: Entries, plan: Plan, forward: ForwardPass) -> Backend:
-    """The backend for this use, asked for once per forward."""
-    use = (
+def _use(gaze: Gaze, outline: Entries, plan: Plan) -> tuple[object, ...]:
+    """What calls of a forward have in common that one backend serves."""
+    return (
         gaze.backend, gaze.partition, gaze.rows, gaze.context, gaze.confined, gaze.summaries,
-        plan.query.length, plan.selection is None, entries.begin is None, plan.regions.count,
+        plan.query.length, plan.selection is None, outline.begin is None, plan.regions.count,
     )  # fmt: skip
+
+
+def _backend(
+    use: tuple[object, ...], gaze: Gaze, outline: Entries, plan: Plan, forward: ForwardPass
+) -> Backend:
+    """The backend for this use, asked for once per forward."""
     if use not in forward.backends:
-        forward.backends[use] = choose(gaze.backend, entries, plan)
+        forward.backends[use] = choose(gaze.backend, outline, plan)
         if forward.trace is not None:
             forward.trace.backends.add(type(forward.backends[use]).__name__)
     return forward.backends[use]

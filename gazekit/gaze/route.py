@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Entries, Look, Selection, View
+from gazekit.contracts import Described, Look, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
+from gazekit.gaze.supply import Supply
 from gazekit.loss import attention_mass
 
 _SCORE_BYTES = 256 * 2**20
@@ -38,7 +39,7 @@ def route(
     gaze: Gaze,
     branch: int,
     division: Division,
-    entries: Entries,
+    supply: Supply,
     described: Described | None,
     forward: ForwardPass,
     learns: bool,
@@ -47,11 +48,11 @@ def route(
 
     Args:
         look: The layer's call.
-        seen: The same with all entries for keys.
+        seen: The same with all entries for keys, where the loss is wanted.
         gaze: What looks.
         branch: Its place among the branches.
         division: Its regions and rows.
-        entries: What there is to attend to.
+        supply: What there is to attend to.
         described: What the pooler knows of the regions.
         forward: What all layers share.
         learns: Whether the loss is wanted.
@@ -77,7 +78,9 @@ def route(
                 scores = gaze.pool.score(asking, view.rows, described)
             if learns and gaze.loss is not None:
                 losses.append(
-                    gaze.loss(scores, seen, replace(view, keys=entries.tokens, query=division.tokens))
+                    gaze.loss(
+                        scores, seen, replace(view, keys=supply.everything.tokens, query=division.tokens)
+                    )
                 )
         if chooses and gaze.route is not None:
             with torch.no_grad():
@@ -86,7 +89,9 @@ def route(
             chosen += [] if selection is None else [selection.index]
         if weighs:
             with torch.no_grad():
-                mass = attention_mass(seen, replace(view, keys=entries.tokens, query=division.tokens))
+                every = supply.everything
+                whole = replace(look, key=every.key, value=every.value)
+                mass = attention_mass(whole, replace(view, keys=every.tokens, query=division.tokens))
             masses.append(mass.masked_fill(~view.complete[:, None], 0.0))
     found = Selection(torch.cat(chosen, dim=2)) if chooses else None
     if found is not None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.kernels.step import Facts, Partial, Union
+
+
+class TokenFacts(NamedTuple):
+    """What is known of tokens: the integers of `gazekit.contracts.Tokens` that say who may see whom."""
+
+    kind: Int[Tensor, "batch #kv_head token"]
+    unit: Int[Tensor, "batch #kv_head token"]
+    document: Int[Tensor, "batch #kv_head token"]
+    order: Int[Tensor, "batch #kv_head token"]
 
 
 def decode(
@@ -19,8 +29,11 @@ def decode(
     begin: Int[Tensor, "batch #kv_head region"],
     count: Int[Tensor, "batch #kv_head region"],
     index: Int[Tensor, "batch index_head slot"],
+    row: Int[Tensor, " batch"],
     free_begin: int,
-    free_seen: Bool[Tensor, "batch #kv_head free"],
+    asking: TokenFacts,
+    asked: TokenFacts,
+    confined: frozenset[int],
     scale: float,
 ) -> Float[Tensor, "batch head value_dim"]:
     """Attention of one query per sample, in fp32, head by head.
@@ -32,8 +45,11 @@ def decode(
         begin: First entry of each region; its entries lie one after another.
         count: Entries of each region.
         index: Regions that each head looks at, -1 = empty; the head axis counts heads, KV heads or 1.
-        free_begin: First entry that is in no region; the free ones lie behind it, as many as `free_seen` has.
-        free_seen: True = in view.
+        row: The row of each query, -1 = it has none and looks at no region.
+        free_begin: First entry that is in no region, as all behind it are.
+        asking: What each query is.
+        asked: What each entry is.
+        confined: Kinds of queries that see entries of their own unit only.
         scale: Factor on the logits.
 
     Returns:
@@ -48,15 +64,27 @@ def decode(
             at = kv if begin.shape[1] > 1 else 0
             entries: list[int] = []
             for region in index[b, h * index.shape[1] // heads].tolist():
-                if region >= 0:
+                if region >= 0 and row[b] >= 0:
                     first = int(begin[b, at, region])
                     entries += range(first, first + int(count[b, at, region]))
-            seen = free_seen[b, kv if free_seen.shape[1] > 1 else 0]
-            entries += [free_begin + free for free in seen.nonzero().flatten().tolist()]
+            entries += [
+                e for e in range(free_begin, key.shape[2]) if _sees(asking, asked, confined, b, kv, e)
+            ]
             if entries:
                 logits = scale * (key[b, kv, entries].float() @ query[b, h].float())
                 out[b, h] = logits.softmax(-1) @ value[b, kv, entries].float()
     return out.to(value.dtype)
+
+
+def _sees(
+    asking: TokenFacts, asked: TokenFacts, confined: frozenset[int], b: int, kv: int, entry: int
+) -> bool:
+    """Both real, same document, the entry not later; for confined kinds of queries their own unit only."""
+    query = [int(field[b, 0, 0]) for field in asking]
+    key = [int(field[b, kv if field.shape[1] > 1 else 0, entry]) for field in asked]
+    real = query[0] != 0 and key[0] != 0
+    inside = query[0] not in confined or query[1] == key[1]
+    return real and inside and query[2] == key[2] and key[3] <= query[3]
 
 
 def scores(

@@ -38,7 +38,7 @@ class Anatomy:
         parameters: How many there are in each part, each counted once, and their `total`; `gaze` where the
             composition has learned parts.
         sizes: Of its decoder, without the layers that have a sliding window.
-        layout: A prompt of one image, without text.
+        layout: A prompt of one image, or of one video, without text.
         grid: Rows and columns of visual tokens of the image; where it has several grids, of the first of more than one
             token.
         gazes: Its compositions; empty where it is dense.
@@ -59,6 +59,7 @@ def anatomy_of(
     gaze: Section | None = None,
     imports: Iterable[str] = (),
     image: Pixels | None = None,
+    frames: int = 1,
 ) -> Anatomy:
     """Looks into a Cambrian, or into a VLM of transformers that has a layout adapter.
 
@@ -68,13 +69,21 @@ def anatomy_of(
         imports: Modules beside gazekit that the composition may name.
         image: Height and width of the image in pixels, for models that take any; None = the model's own, else 448 x
             448.
+        frames: Units of a video in place of one image; a Cambrian's only.
 
     Raises:
         ValueError: The model has no vision, or its architecture no adapter; `image` is given for a model whose grid
-            its config fixes.
+            its config fixes; `frames` for one of another architecture.
     """
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, got {frames}")
     if isinstance(config, CambrianConfig):
-        return _cambrian(config, gaze, imports, image)
+        return _cambrian(config, gaze, imports, image, frames)
+    if frames > 1:
+        raise ValueError(
+            f"frames is for Cambrians, got {frames} for a model of type {config.model_type!r}; leave it out, or name "
+            "the shape to gazekit cost --frames"
+        )
     return _vlm(config, gaze, imports, image)
 
 
@@ -106,7 +115,11 @@ def sizes_of(text: PreTrainedConfig) -> Sizes:
 
 
 def _cambrian(
-    config: CambrianConfig, gaze: Section | None, imports: Iterable[str], image: Pixels | None
+    config: CambrianConfig,
+    gaze: Section | None,
+    imports: Iterable[str],
+    image: Pixels | None,
+    frames: int,
 ) -> Anatomy:
     if image is not None and image != config.size:
         raise ValueError(
@@ -124,7 +137,7 @@ def _cambrian(
     return Anatomy(
         parameters={**parts, "total": sum(parts.values())},
         sizes=sizes_of(config.text_config),
-        layout=prompt_layout([(1, *config.grid)], num_context=context_tokens(model.gazes)),
+        layout=prompt_layout([(frames, *config.grid)], num_context=context_tokens(model.gazes)),
         grid=config.grid,
         gazes=model.gazes,
     )

@@ -17,11 +17,13 @@ from transformers.utils import can_return_tuple
 from gazekit.contracts import TokenLayout
 from gazekit.gaze import Gaze, begin_pass, holders, prepare_cache
 from gazekit.gaze.cache import take_cache
+from gazekit.models.adapters import TakesLora
 from gazekit.models.compressor import ConvCompressor, build_compressor
 from gazekit.models.config import CambrianConfig
+from gazekit.models.encode import build_projector, encode_units, seen_by_guides
 from gazekit.models.gaze import compose, context_tokens, fit, guided, section_of
 from gazekit.models.layout import UnitForm, hide_padding, layout_from_ids
-from gazekit.models.projector import PLACE_STD, Projector
+from gazekit.models.projector import PLACE_STD
 from gazekit.models.splice import check_units, splice, units_in
 from gazekit.models.tower import VisionTower
 from gazekit.models.weights import SavesParts
@@ -29,7 +31,7 @@ from gazekit.models.weights import SavesParts
 _log = logging.getLogger(__name__)
 
 
-class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMixin):
+class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, GenerationMixin):
     """A multimodal LLM of the Cambrian kind, dense or with gaze.
 
     Args:
@@ -44,6 +46,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         context: The learned context tokens of a unit, or None.
         language_model: A stock decoder.
         lm_head: Its output layer.
+        lora: Low-rank adapters in the decoder while they are trained, else None.
     """
 
     config: CambrianConfig
@@ -64,19 +67,15 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
     def __init__(self, config: CambrianConfig, imports: Iterable[str] = ()):
         super().__init__(config)
         gazes = compose(config.gaze, imports)
-        vision, text = config.vision_config, config.text_config
+        text = config.text_config
         self.tower = VisionTower(config)
-        self.compressor = build_compressor(config.compressor, vision.hidden_size)
-        self.projector = Projector(
-            in_dim=vision.hidden_size,
-            out_dim=text.hidden_size,
-            grid=config.grid,
-            place_embedding=config.place_embedding,
-        )
+        self.compressor = build_compressor(config)
+        self.projector = build_projector(config)
         count = context_tokens(gazes)
         self.context = nn.Embedding(count, text.hidden_size) if count else None
         self.language_model = AutoModel.from_config(text)
         self.lm_head: nn.Module = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.lora: nn.ModuleList | None = None
         self.gazes = gazes
         self._said_dense = False
         self.post_init()
@@ -125,10 +124,11 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             "projector": [self.projector],
             "context": [] if self.context is None else [self.context],
             "language": [self.language_model, self.lm_head],
+            **({} if self.lora is None else {"lora": [self.lora]}),
             "gaze": holders(self.language_model),
         }
         owner: dict[nn.Parameter, str] = {}
-        # From behind: learned parts of gaze lie within the language model.
+        # From behind: adapters and learned parts of gaze lie within the language model.
         for name, group in reversed(modules.items()):
             for module in group:
                 owner |= {p: name for p in module.parameters() if p not in owner}
@@ -139,7 +139,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         input_ids: Int[Tensor, "batch token"],
         attention_mask: Tensor | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
-        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
+        pixel_values: Float[Tensor, "batch unit channel height width"] | None = None,
+        document_ids: Int[Tensor, "batch token"] | None = None,
     ) -> TokenLayout:
         """The layout of a whole prompt; `pack()` of it is what `forward` takes as `gaze_layout`.
 
@@ -147,8 +148,9 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             input_ids: The whole prompt.
             attention_mask: 1 = real, 0 = padding; None = all real.
             clip_lengths: As for `forward`.
-            pixel_values: Every unit, for the compositions' guides to look at; without them the layout has neither
-                segments nor a map, to be written by hand where a composition reads them.
+            pixel_values: Every unit, for the compositions' guides to look at (at its first frame); without them the
+                layout has neither segments nor a map, to be written by hand where a composition reads them.
+            document_ids: As for `forward`.
 
         Raises:
             ValueError: Placeholders do not match the images and frames.
@@ -161,15 +163,21 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             visual_ids=(config.image_token_id, config.video_token_id),
             context_id=config.context_token_id,
         )
-        found = layout_from_ids(input_ids, form, attention_mask=attention_mask, clip_lengths=clip_lengths)
+        found = layout_from_ids(
+            input_ids,
+            form,
+            attention_mask=attention_mask,
+            clip_lengths=clip_lengths,
+            document_ids=document_ids,
+        )
         if pixel_values is None:
             return found
         check_units(found, pixel_values, clip_lengths, 0)
-        return guided(found, self.gazes, pixel_values)
+        return guided(found, self.gazes, seen_by_guides(pixel_values, config))
 
     def embed_units(
         self,
-        pixel_values: Float[Tensor, "batch unit 3 height width"],
+        pixel_values: Float[Tensor, "batch unit channel height width"],
         needed: Bool[Tensor, "batch unit"] | None = None,
     ) -> Float[Tensor, "batch unit visual dim"]:
         """Embeddings of images and frames; those not `needed` (padding, say) are not encoded and stay zero."""
@@ -180,9 +188,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         if not bool(needed.any()):
             return weight.new_zeros(batch, units, self.num_visual_tokens, self.config.text_config.hidden_size)
         pixels = pixel_values[needed].to(weight.dtype)
-        grid = self.projector(self.compressor(self.tower(pixels))).flatten(1, 2)
-        out = grid.new_zeros(batch, units, *grid.shape[1:])
-        return out.index_put((needed,), grid)
+        made = encode_units(pixels, self.config, self.tower, self.compressor, self.projector)
+        return made.new_zeros(batch, units, *made.shape[1:]).index_put((needed,), made)
 
     @can_return_tuple
     def forward(
@@ -192,7 +199,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         position_ids: Int[Tensor, "#batch window"] | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch window dim"] | None = None,
-        pixel_values: Float[Tensor, "batch unit 3 height width"] | None = None,
+        pixel_values: Float[Tensor, "batch unit channel height width"] | None = None,
         visual_embeds: Float[Tensor, "batch unit visual dim"] | None = None,
         clip_lengths: Int[Tensor, "batch clip"] | None = None,
         labels: Int[Tensor, "batch window"] | None = None,
@@ -201,6 +208,7 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         num_items_in_batch: int | Tensor | None = None,
         gaze_layout: Int[Tensor, "batch token field"] | None = None,
         gaze_openness: float | Sequence[float] | None = None,
+        document_ids: Int[Tensor, "batch window"] | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss where labels are given.
@@ -214,7 +222,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             pixel_values: Every unit of the whole prompt, padded to the fullest sample; only those with tokens in this
                 piece are encoded.
             visual_embeds: What `embed_units` made of them, instead.
-            clip_lengths: Units of each image (1) or video (its frames), 0 = padding; by default all are images.
+            clip_lengths: Units of each image (1, more where it is shown in tiles) or video (its frames), 0 = padding;
+                by default every unit is an image.
             labels: Token ids to predict, shifted inside; -100 = not supervised.
             use_cache: Whether to return a cache; by default where nothing is trained (no training mode, no labels).
             logits_to_keep: Logits of the last so many tokens, 0 = all; or of the tokens of an index.
@@ -223,20 +232,34 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
                 guide changes what it says.
             gaze_openness: 1 = dense ... 0 = the target, one for all layers or one for each; None = where the schedule
                 ends.
+            document_ids: Where several samples are packed in one row: the number of each token's, from 0 upwards. They
+                do not see one another, and positions begin anew with each; labels of a document's first token should be
+                -100, since the token before is another's. None = one sample a row.
             **kwargs: For the decoder (`output_hidden_states` and the like).
 
         Raises:
-            ValueError: Placeholders and images do not match, or a cache came without `gaze_layout`.
+            ValueError: Placeholders and images do not match, a cache came without `gaze_layout`, or packed samples are
+                to be cached without gaze.
         """
         if past_key_values is not None:  # else generate may hand it over under its newer name, among kwargs
             kwargs["past_key_values"] = past_key_values
         name, past_key_values = take_cache(self.language_model, kwargs)
         start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        declared = self._layout_of(input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start)
+        declared = self._layout_of(
+            input_ids, attention_mask, clip_lengths, pixel_values, gaze_layout, start, document_ids
+        )
         embeds = self.language_model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         stop = start + embeds.shape[1]
+        # transformers' own masks keep packed samples apart by their positions, where there is no mask and no cache.
+        apart = not self.gazes and declared is not None and bool((declared.tokens.document > 0).any())
         if use_cache is None:
-            use_cache = self.config.text_config.use_cache and not self.training and labels is None
+            use_cache = (
+                self.config.text_config.use_cache and not self.training and labels is None and not apart
+            )
+        if apart and use_cache:
+            raise ValueError(
+                "use_cache must be False where samples are packed and the model has no gaze; leave it out"
+            )
         if declared is not None:
             if start < declared.length:
                 given = pixel_values if visual_embeds is None else visual_embeds
@@ -245,7 +268,9 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             tokens = declared.extended(stop).tokens
             if position_ids is None:
                 position_ids = tokens.order[:, 0, start:stop].clamp_min(0)
-            if attention_mask is None and not tokens.valid.all():
+            if apart:
+                attention_mask = None
+            elif attention_mask is None and not tokens.valid.all():
                 attention_mask = tokens.valid[:, 0, :stop]
         if self.gazes:
             assert declared is not None, "_layout_of refuses a gaze model without a layout"
@@ -328,6 +353,8 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
             nn.init.normal_(module.weight, std=PLACE_STD)
         elif isinstance(self.compressor, ConvCompressor) and module is self.compressor.convolution:
             self.compressor.reset_parameters()
+        elif module is self.projector:
+            self.projector.reset_newline()
         else:
             super()._init_weights(module)
 
@@ -339,12 +366,13 @@ class CambrianForConditionalGeneration(SavesParts, PreTrainedModel, GenerationMi
         pixel_values: Tensor | None,
         gaze_layout: Tensor | None,
         start: int,
+        document_ids: Tensor | None,
     ) -> TokenLayout | None:
         """The declared layout, else the one that a whole prompt has; None for a dense model that goes on with text."""
         if gaze_layout is not None:
             return TokenLayout.unpack(gaze_layout)
         if start == 0 and input_ids is not None:
-            return self.layout(input_ids, attention_mask, clip_lengths, pixel_values)
+            return self.layout(input_ids, attention_mask, clip_lengths, pixel_values, document_ids)
         if self.gazes:
             raise ValueError(
                 "gaze_layout must be given where the ids are only a piece of the prompt, got none; "

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
+
+Labels = Literal["answers", "llava_next_compat"]
+"""Which tokens are learned: what the assistant says and the end of its turns; or those that the loaders of LLaVA-NeXT
+and Cambrian-S leave unmasked: the assistant's whole turns, headers included, and every newline and turn mark."""
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 IMAGE_MARK, VIDEO_MARK = "<image>", "<video>"
@@ -38,15 +42,21 @@ class Piece:
     supervised: bool
 
 
-def pieces(messages: Sequence[Mapping[str, Any]]) -> list[Piece]:
+def pieces(messages: Sequence[Mapping[str, Any]], labels: str = "answers") -> list[Piece]:
     """A conversation in ChatML, cut where supervision begins and ends.
 
     Supervised are what the assistant says and the token that ends its turn; never the header of a turn, and nothing
     of the system's or the user's.
 
+    Args:
+        messages: With a role and a content each.
+        labels: "llava_next_compat" supervises the header of the assistant's turns too, and the newline behind them.
+
     Raises:
-        ValueError: No turn is the assistant's, or a turn lacks its role or content.
+        ValueError: No turn is the assistant's, a turn lacks its role or content, or `labels` is not known.
     """
+    if labels not in get_args(Labels):
+        raise ValueError(f"labels must be one of {', '.join(get_args(Labels))}, got {labels!r}")
     found: list[Piece] = []
     for number, message in enumerate(messages):
         if "role" not in message or "content" not in message:
@@ -54,10 +64,11 @@ def pieces(messages: Sequence[Mapping[str, Any]]) -> list[Piece]:
                 f"messages must have a role and a content each, got {sorted(message)} in message {number}"
             )
         own = message["role"] == "assistant"
-        found.append(Piece(f"{TURN_START}{message['role']}\n", False))
+        around = own and labels == "llava_next_compat"
+        found.append(Piece(f"{TURN_START}{message['role']}\n", around))
         found.append(Piece(_say(message["content"], number), own))
         found.append(Piece(TURN_END, own))
-        found.append(Piece("\n", False))
+        found.append(Piece("\n", around))
     if not any(piece.supervised for piece in found):
         raise ValueError(
             "messages must have a turn of the assistant to learn from, got none; "

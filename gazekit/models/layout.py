@@ -41,6 +41,7 @@ def layout_from_ids(
     *,
     attention_mask: Tensor | None = None,
     clip_lengths: Int[Tensor, "batch clip"] | None = None,
+    document_ids: Int[Tensor, "batch token"] | None = None,
 ) -> TokenLayout:
     """Where every token of a prompt lies, read off its placeholders.
 
@@ -50,9 +51,12 @@ def layout_from_ids(
         attention_mask: True or 1 = real, False or 0 = padding, on either side; None = all real.
         clip_lengths: Units of each image (1) or video (its frames) in the order of the prompt, 0 = padding;
             None = every unit is an image.
+        document_ids: The packed document of each token, from 0 upwards along a sample; padding's is not read. None =
+            one document a sample.
 
     Raises:
         ValueError: A sample's runs are broken, or do not match its images and frames; the message names both counts.
+            Or documents do not follow one another, or part an image.
     """
     valid = torch.ones_like(input_ids, dtype=torch.bool)
     if attention_mask is not None:
@@ -71,12 +75,13 @@ def layout_from_ids(
         own = torch.div(context.long().cumsum(-1) - 1, form.num_context, rounding_mode="floor")
         unit = torch.where(context, own, unit)
         clip = torch.where(context, _clip_of_unit(own, clip_lengths), clip)
+    document, order = _documents(valid, clip, document_ids)
     kind = torch.where(visual, Kind.VISUAL, torch.where(context, Kind.CONTEXT, Kind.TEXT))
     tokens = Tokens(
         kind=kind.masked_fill(~valid, Kind.PAD).unsqueeze(1),
         unit=unit.unsqueeze(1),
-        document=(valid.long() - 1).unsqueeze(1),
-        order=(valid.long().cumsum(-1) - 1).masked_fill(~valid, -1).unsqueeze(1),
+        document=document.unsqueeze(1),
+        order=order.unsqueeze(1),
         owner=torch.full_like(input_ids, -1).unsqueeze(1),
     )
     return TokenLayout(tokens=tokens, clip=clip, place=place)
@@ -86,6 +91,48 @@ def hide_padding(input_ids: Int[Tensor, "batch token"], pad: int | None) -> Int[
     """A mask that hides the padding ids in front of a prompt, and nothing behind its first real token."""
     real = torch.ones_like(input_ids) if pad is None else (input_ids != pad).long()
     return (real.cumsum(-1) > 0).long()
+
+
+def _documents(
+    valid: Bool[Tensor, "batch token"],
+    clip: Int[Tensor, "batch token"],
+    document_ids: Int[Tensor, "batch token"] | None,
+) -> tuple[Int[Tensor, "batch token"], Int[Tensor, "batch token"]]:
+    """The document of each real token, and its place among the real tokens of that; -1 for padding."""
+    place = valid.long().cumsum(-1) - 1
+    if document_ids is None:
+        return valid.long() - 1, place.masked_fill(~valid, -1)
+    if document_ids.shape != valid.shape:
+        raise ValueError(
+            f"document_ids must have the shape of input_ids {tuple(valid.shape)}, got {tuple(document_ids.shape)}"
+        )
+    document = document_ids.long().masked_fill(~valid, -1)
+    highest = document.cummax(-1).values
+    bad = (valid & ((document < 0) | (document != highest))).any(-1)
+    if bool(bad.any()):
+        raise ValueError(
+            "document_ids must be at least 0 and never fall along a sample, got "
+            f"{document_ids[bad][0].tolist()}; number the documents in their order"
+        )
+    _check_whole(clip, document)
+    before = torch.nn.functional.pad(highest, (1, 0), value=-1)[:, :-1]
+    start = place.masked_fill(document == before, 0).cummax(-1).values
+    return document, (place - start).masked_fill(~valid, -1)
+
+
+def _check_whole(clip: Int[Tensor, "batch token"], document: Int[Tensor, "batch token"]) -> None:
+    """All tokens of an image or video must be of one document."""
+    count = int(clip.max()) + 1 if clip.numel() else 0
+    slot = torch.where(clip >= 0, clip, count)
+    ends = []
+    for how in ("amin", "amax"):
+        table = torch.zeros(clip.shape[0], count + 1, dtype=document.dtype, device=clip.device)
+        ends.append(table.scatter_reduce(1, slot, document, reduce=how, include_self=False)[:, :count])
+    parted = (ends[0] != ends[1]).any(-1).nonzero().flatten().tolist()
+    if parted:
+        raise ValueError(
+            f"document_ids must not part an image or video, and do so in sample {parted[0]}; pack whole samples"
+        )
 
 
 def _check_runs(

@@ -9,16 +9,18 @@ from typing import Any, no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin, SiglipImageProcessorPil
 
-from gazekit.models.chat import CHATML, IMAGE_MARK, VIDEO_MARK, media, pieces
-from gazekit.models.config import RESIZES, CambrianConfig
+from gazekit.models.chat import CHATML, IMAGE_MARK, TURN_END, TURN_START, VIDEO_MARK, media, pieces
+from gazekit.models.config import RESIZES, TIME_STAMPS, CambrianConfig
 from gazekit.models.nesting import per_text
-from gazekit.models.pictures import ImageLike, open_picture, pad_picture
+from gazekit.models.pictures import ImageLike, open_picture
+from gazekit.models.pixels import fill_of, pixels_of
+from gazekit.models.tiles import views
 from gazekit.models.tokens import CONTEXT, IMAGE, VIDEO, token_ids
+from gazekit.models.truncate import truncate
 
 Clip = Sequence[ImageLike] | np.ndarray
 IGNORED = -100
@@ -32,7 +34,7 @@ class _Sample:
     videos: list[Any]
     timestamps: list[Any]
     name: str
-    frames: list[Any] = field(default_factory=list)
+    units: list[list[Any]] = field(default_factory=list)
     clips: list[int] = field(default_factory=list)
 
 
@@ -45,15 +47,21 @@ class CambrianProcessor(ProcessorMixin):
         grid: Rows and columns of visual tokens of an image or frame.
         num_context: Context tokens behind each of them.
         resize: "squash" changes an image's proportions, "pad" adds borders of the mean colour.
+        frames_per_unit: Frames of a video that make one unit; its last frame fills up the last one.
+        max_tiles: Most tiles of an image of high resolution, behind the whole of it; 0 = none.
+        time_stamps: How times that are given are written: "seconds" (<1.5s>), "clock" (<00:01>), or None = not at all.
         chat_template: Template of `apply_chat_template`; ChatML by default.
 
     Raises:
-        ValueError: `resize` is not known, or the grid is empty.
+        ValueError: `resize` or `time_stamps` is not known, or the grid is empty.
     """
 
     grid: list[int]
     num_context: int
     resize: str
+    frames_per_unit: int
+    max_tiles: int
+    time_stamps: str | None
     ids: dict[str, int]
 
     @no_type_check
@@ -65,9 +73,16 @@ class CambrianProcessor(ProcessorMixin):
         num_context=0,
         resize="squash",
         chat_template=None,
+        frames_per_unit=1,
+        max_tiles=0,
+        time_stamps="seconds",
     ):
-        if resize not in RESIZES:
-            raise ValueError(f"resize must be one of {', '.join(map(repr, RESIZES))}, got {resize!r}")
+        for name, value, known in (
+            ("resize", resize, RESIZES),
+            ("time_stamps", time_stamps, TIME_STAMPS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
         if len(grid) != 2 or min(grid) < 1:
             raise ValueError(
                 f"grid must be (rows, columns) of at least 1, got {tuple(grid)}; use config.grid"
@@ -76,6 +91,9 @@ class CambrianProcessor(ProcessorMixin):
         self.grid = list(grid)
         self.num_context = num_context
         self.resize = resize
+        self.frames_per_unit = frames_per_unit
+        self.max_tiles = max_tiles
+        self.time_stamps = time_stamps
         self.ids = token_ids(tokenizer)
 
     @classmethod
@@ -100,7 +118,14 @@ class CambrianProcessor(ProcessorMixin):
             image_processor = SiglipImageProcessorPil(size=size)
         image_processor.size = size
         processor = cls(
-            image_processor, tokenizer, grid=config.grid, num_context=config.num_context, resize=config.resize
+            image_processor,
+            tokenizer,
+            grid=config.grid,
+            num_context=config.num_context,
+            resize=config.resize,
+            frames_per_unit=config.frames_per_unit,
+            max_tiles=config.max_tiles,
+            time_stamps=config.time_stamps,
         )
         for name in ("image_token_id", "video_token_id", "context_token_id"):
             if processor.ids[name] != getattr(config, name):
@@ -133,8 +158,8 @@ class CambrianProcessor(ProcessorMixin):
             text: One text or several; each `<image>` and `<video>` in it stands for the next image or video.
             videos: The videos of one text, each an array `[frame height width channel]` or a list of images; or such
                 a list for each text.
-            timestamps: In seconds, one for each frame of each video, nested as `videos`; frames of a video that has
-                them are each preceded by its time, "<1.5s>". None = no times.
+            timestamps: In seconds, one for each frame of each video, nested as `videos`; units of a video that has
+                them are each preceded by the time of their first frame, as `time_stamps` says. None = no times.
             padding_side: "left" to generate, "right" to train.
             return_tensors: Torch tensors, whatever it says.
             **kwargs: What transformers passes along; anything that asks for something else is refused.
@@ -162,6 +187,9 @@ class CambrianProcessor(ProcessorMixin):
         images: Sequence[ImageLike] | None = None,
         videos: Sequence[Clip] | None = None,
         timestamps: Sequence[Sequence[float] | None] | None = None,
+        *,
+        max_length: int | None = None,
+        labels: str = "answers",
     ) -> dict[str, Tensor]:
         """One conversation to learn from; labels are on what the assistant says and on the end of its turns.
 
@@ -170,24 +198,59 @@ class CambrianProcessor(ProcessorMixin):
             images: Images in order; None = those inside the messages.
             videos: Videos in order, likewise.
             timestamps: In seconds, one for each frame of each video.
+            max_length: Most tokens. What is longer is cut, never inside an image or frame; None = nothing is cut.
+            labels: "answers", or "llava_next_compat" for what LLaVA-NeXT's loader supervises: the assistant's turns
+                with their headers, and every newline and turn mark.
 
         Returns:
-            `input_ids` and `labels` [token], `pixel_values` [unit 3 height width], `clip_lengths` [clip].
+            `input_ids` and `labels` [token], `pixel_values` [unit channel height width], `clip_lengths` [clip].
 
         Raises:
             ValueError: Marks and images differ in number, an image cannot be decoded, or nothing is the assistant's.
+            TooLongError: Cut to `max_length`, nothing that is supervised is left.
         """
-        said = [(piece.text, piece.supervised) for piece in pieces(messages)]
+        said = [(piece.text, piece.supervised) for piece in pieces(messages, labels)]
         sample = self._sample(
             "the conversation",
             media(messages, "image") if images is None else images,
             media(messages, "video") if videos is None else videos,
             timestamps,
         )
-        return self._encode(said, sample, labelled=True)
+        encoded = self._encode(said, sample, labelled=True)
+        if labels == "llava_next_compat":
+            marks = torch.tensor([t for text in (TURN_START, TURN_END, "\n") for t in self._tokenize(text)])
+            found = torch.isin(encoded["input_ids"], marks)
+            encoded["labels"] = torch.where(found, encoded["input_ids"], encoded["labels"])
+        if max_length is None:
+            return encoded
+        return truncate(
+            encoded, max_length, num_visual=self.num_visual, num_context=self.num_context, ids=self.ids
+        )
+
+    def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        frames: Sequence[int] = (),
+        timestamps: Sequence[Sequence[float] | None] | None = None,
+    ) -> int:
+        """Tokens that `encode_conversation` makes of a conversation, without opening an image.
+
+        `frames` counts those of each video; for the rest see there.
+
+        Raises:
+            ValueError: Marks and videos differ in number.
+        """
+        said = [self._tokenize(piece.text) for piece in pieces(messages)]
+        images = sum(tokens.count(self.ids["image_token_id"]) for tokens in said)
+        sample = self._sample("the conversation", [None] * images, [[None] * n for n in frames], timestamps)
+        self._check_counts([token for tokens in said for token in tokens], sample)
+        return sum(len(self._expand(tokens, sample)) for tokens in said)
 
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
-        """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0."""
+        """Pads encoded samples to a batch; pixels are padded with images of zeros, clips with lengths of 0.
+
+        A row of several packed samples says which of its tokens are whose by `document_ids`.
+        """
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', got {padding_side!r}")
         longest = max(len(sample["input_ids"]) for sample in samples)
@@ -204,6 +267,8 @@ class CambrianProcessor(ProcessorMixin):
         batch["attention_mask"] = stack([torch.ones_like(one) for one in ids], 0)
         if all("labels" in sample for sample in samples):
             batch["labels"] = stack([sample["labels"] for sample in samples], IGNORED)
+        if all("document_ids" in sample for sample in samples):
+            batch["document_ids"] = stack([sample["document_ids"] for sample in samples], -1)
         for name in ("pixel_values", "clip_lengths"):
             most = max(len(sample[name]) for sample in samples)
             if most:
@@ -244,7 +309,9 @@ class CambrianProcessor(ProcessorMixin):
             labels += expanded if supervised else [IGNORED] * len(expanded)
         out = {
             "input_ids": torch.tensor(ids, dtype=torch.long),
-            "pixel_values": self._pixels(sample.frames),
+            "pixel_values": pixels_of(
+                sample.units, self.image_processor, frames_per_unit=self.frames_per_unit, resize=self.resize
+            ),
             "clip_lengths": torch.tensor(sample.clips, dtype=torch.long),
         }
         if labelled:
@@ -277,9 +344,10 @@ class CambrianProcessor(ProcessorMixin):
         out: list[int] = []
         for token in tokens:
             if token == self.ids["image_token_id"]:
-                sample.frames.append(sample.images.pop(0))
-                sample.clips.append(1)
-                out += self._unit(token)
+                shown = self._views(sample.images.pop(0))
+                sample.units += [[view] * self.frames_per_unit for view in shown]
+                sample.clips.append(len(shown))
+                out += self._unit(token) * len(shown)
             elif token == self.ids["video_token_id"]:
                 frames, times = list(sample.videos.pop(0)), sample.timestamps.pop(0)
                 if not frames or (times is not None and len(times) != len(frames)):
@@ -287,11 +355,12 @@ class CambrianProcessor(ProcessorMixin):
                         f"a video must have frames and as many timestamps, got {len(frames)} frames and "
                         f"{len(times) if times is not None else 'no'} timestamps in {sample.name}"
                     )
-                for number in range(len(frames)):
-                    out += [] if times is None else self._tokenize(f"<{times[number]:.1f}s>")
-                    out += self._unit(token)
-                sample.frames += frames
-                sample.clips.append(len(frames))
+                starts = range(0, len(frames), self.frames_per_unit)
+                for start in starts:
+                    unit = frames[start : start + self.frames_per_unit]
+                    sample.units.append(unit + unit[-1:] * (self.frames_per_unit - len(unit)))
+                    out += self._time(None if times is None else times[start]) + self._unit(token)
+                sample.clips.append(len(starts))
             else:
                 out.append(token)
         return out
@@ -299,16 +368,20 @@ class CambrianProcessor(ProcessorMixin):
     def _unit(self, token: int) -> list[int]:
         return [token] * self.num_visual + [self.ids["context_token_id"]] * self.num_context
 
-    def _pixels(self, frames: Sequence[Any]) -> Float[Tensor, "unit 3 height width"]:
+    def _time(self, seconds: float | None) -> list[int]:
+        if seconds is None or self.time_stamps is None:
+            return []
+        minutes, rest = divmod(int(seconds), 60)
+        clock = self.time_stamps == "clock"
+        return self._tokenize(f"<{minutes:02d}:{rest:02d}>" if clock else f"<{seconds:.1f}s>")
+
+    def _views(self, image: Any) -> list[Any]:
+        """What is shown of an image: itself, or itself and its tiles."""
+        if not self.max_tiles:
+            return [image]
         size = self.image_processor.size
-        height, width = size["height"], size["width"]
-        if not frames:
-            return torch.zeros(0, 3, height, width)
-        pictures = [open_picture(frame) for frame in frames]
-        if self.resize == "pad":
-            red, green, blue = (int(mean * 255) for mean in self.image_processor.image_mean)
-            pictures = [pad_picture(one, aspect=width / height, fill=(red, green, blue)) for one in pictures]
-        return self.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+        fill = fill_of(self.image_processor)
+        return views(open_picture(image), (size["height"], size["width"]), self.max_tiles, fill)
 
 
 @lru_cache(maxsize=4096)

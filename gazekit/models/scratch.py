@@ -44,8 +44,15 @@ class FromScratch:
         vision_layer: Which features of the tower (`CambrianConfig`).
         image_tiles: Rows and columns of tiles that an image is cut into.
         resize: "squash" or "pad".
-        compressor: None, "average" or "conv2x2".
+        compressor: None, "average", "max", "bilinear", "conv2x2" or "unshuffle" (`CambrianConfig` says what these and
+            the following mean).
+        compressor_grid: Rows and columns that the first three of them leave; None = half of each.
+        compressor_place: "before" the projector or "after" it.
+        frames_per_unit: Frames of a video that become one unit.
         place_embedding: Whether learned row and column embeddings are added after the projector.
+        row_newlines: Whether every row ends in a learned newline.
+        max_tiles: Most tiles of an image of high resolution (anyres); 0 = none.
+        time_stamps: How times of frames are written: "seconds", "clock" or None.
     """
 
     tokenizer: TokenizerSource
@@ -55,7 +62,13 @@ class FromScratch:
     image_tiles: Sequence[int] = (1, 1)
     resize: str = "squash"
     compressor: str | None = None
+    compressor_grid: int | Sequence[int] | None = None
+    compressor_place: str = "before"
+    frames_per_unit: int = 1
     place_embedding: bool = False
+    row_newlines: bool = False
+    max_tiles: int = 0
+    time_stamps: str | None = "seconds"
 
     def make(self, *, gaze: Section | None = None, imports: Iterable[str] = (), seed: int = 0) -> Cambrian:
         """Draws the weights; the same seed gives the same ones.
@@ -97,10 +110,17 @@ class FromScratch:
             text_config=AutoConfig.for_model(**{"model_type": "qwen3", **known, **self.text}),
             vision_config=AutoConfig.for_model("siglip_vision_model", **self.vision),
             gaze=gaze if gaze is None or isinstance(gaze, Mapping) else list(gaze),
-            vision_layer=self.vision_layer,
-            image_tiles=list(self.image_tiles),
-            resize=self.resize,
-            compressor=self.compressor,
-            place_embedding=self.place_embedding,
+            **shape_fields(self),
             **ids,
         )
+
+
+def shape_fields(source: Any) -> dict[str, Any]:
+    """Of what describes a Cambrian, the fields that its config has under the same names."""
+    names = (
+        "vision_layer", "image_tiles", "resize", "compressor", "compressor_grid", "compressor_place", "frames_per_unit",
+        "place_embedding", "row_newlines", "max_tiles", "time_stamps",
+    )  # fmt: skip
+    given = {name: getattr(source, name) for name in names}
+    plain = (str, int, type(None))
+    return {name: value if isinstance(value, plain) else list(value) for name, value in given.items()}

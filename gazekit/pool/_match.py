@@ -7,7 +7,24 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.kernels import triton
+from gazekit.contracts import Rows
+from gazekit.kernels import native, triton
+
+
+def match(
+    rows: Rows,
+    query: Float[Tensor, "batch head query dim"],
+    descriptor: Float[Tensor, "batch kv_head region dim"],
+) -> Float[Tensor, "batch head row region"]:
+    """`dot` of the mean of each row's queries.
+
+    A single query, as in decoding, is for a kernel of our own where that is built: torch's product wants more of them.
+    """
+    decodes = query.shape[2] == rows.count == 1 and not rows.blocks
+    dtypes = query.dtype in (torch.bfloat16, torch.float32) and descriptor.dtype == torch.float32
+    if decodes and dtypes and native.serves(query, descriptor):
+        return native.scores(query[:, :, 0], descriptor)[:, :, None]
+    return dot(rows.mean(query), descriptor)
 
 
 def dot(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gazekit.contracts import Described, Look, Regions, Rows, Sizes
-from gazekit.pool._match import dot
+from gazekit.pool._match import match
 from gazekit.pool._members import extremes, of_region, sums, wide
 from gazekit.pool._weights import bound
 
@@ -46,4 +46,4 @@ class LearnedAttentionPooler(nn.Module):
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
         """`query . descriptor`, unscaled."""
-        return dot(rows.mean(look.query), described.tensors["mean"])
+        return match(rows, look.query, described.tensors["mean"])

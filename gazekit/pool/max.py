@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Described, Look, Regions, Rows
-from gazekit.pool._match import dot
+from gazekit.pool._match import match
 from gazekit.pool._members import extremes, wide
 
 
@@ -29,4 +29,4 @@ class MaxPooler:
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
         """`query . max`, unscaled."""
-        return dot(rows.mean(look.query), described.tensors["max"])
+        return match(rows, look.query, described.tensors["max"])

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Described, Look, Regions, Rows
-from gazekit.pool._match import dot
+from gazekit.pool._match import match
 from gazekit.pool._members import means, wide
 
 
@@ -29,4 +29,4 @@ class MeanPooler:
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
         """`query . mean`, unscaled; heads of a group share their KV head's means."""
-        return dot(rows.mean(look.query), described.tensors["mean"])
+        return match(rows, look.query, described.tensors["mean"])

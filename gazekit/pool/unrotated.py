@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.contracts import Described, Look, Regions, Rows
-from gazekit.pool._match import dot
+from gazekit.pool._match import match
 from gazekit.pool._members import means, wide
 from gazekit.pool._rope import angles_of, rotate, unpacked, unrotate
 
@@ -51,4 +51,4 @@ class UnrotatedMeanPooler:
 
     def score(self, look: Look, rows: Rows, described: Described) -> Float[Tensor, "batch head row region"]:
         """`query . descriptor`, unscaled."""
-        return dot(rows.mean(look.query), described.tensors["mean"])
+        return match(rows, look.query, described.tensors["mean"])

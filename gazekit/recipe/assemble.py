@@ -29,8 +29,15 @@ def assemble(recipe: Recipe) -> Cambrian:
     return recipe.build("model").make(gaze=recipe.gaze, imports=recipe.imports, seed=recipe.seed)
 
 
-def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage) -> Any:
-    """The data of one stage; each stage draws samples of its own, so that none is seen twice."""
+def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None = None) -> Any:
+    """The data of one stage; each stage draws samples of its own, so that none is seen twice.
+
+    Args:
+        recipe: With `data` and `training`.
+        cambrian: Whose processor encodes.
+        stage: One of the recipe's.
+        out: Folder of the run, for what the data has to write down; None = nothing is written.
+    """
     training = recipe.build("training")
     before = 0
     for other in training.stages:
@@ -42,8 +49,10 @@ def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage) -> Any:
         "processor": cambrian.processor,
         "batch_size": stage.local_batch_size(),
         "num_steps": stage.steps * stage.accumulate,
+        "batches_per_step": stage.accumulate,
         "seed": recipe.seed,
         "start": before,
+        "out": out,
     }
     built = recipe.build("data", **offered)
     return built if sections is None or "_target_" in sections else built[stage.name]
@@ -90,7 +99,7 @@ def train_stages(
     from gazekit.training import run
 
     stages = recipe.build("training").stages
-    data = {stage.name: data_for(recipe, cambrian, stage) for stage in stages}
+    data = {stage.name: data_for(recipe, cambrian, stage, out) for stage in stages}
     return run(
         cambrian.model, stages, data, out, seed=recipe.seed, device=device, keep=keep, progress=progress
     )

@@ -13,7 +13,12 @@ Composition = Annotated[object, Implied("gazekit.gaze.Gaze")]
 """How one layer looks; no `_target_` needed."""
 
 Model = Annotated[object, Implied(None)]
-Data = Annotated[object, Implied(None, offers=("processor", "batch_size", "num_steps", "seed", "start"))]
+Data = Annotated[
+    object,
+    Implied(
+        None, offers=("processor", "batch_size", "num_steps", "seed", "start", "batches_per_step", "out")
+    ),
+]
 Evaluation = Annotated[object, Implied(None, offers=("model", "processor", "out"))]
 Logger = Annotated[object, Implied(None, offers=("save_dir",))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, get_args
 
 import torch
@@ -88,11 +89,18 @@ def keep_highest(
     num_regions = rank.shape[-1]
     keep = opened(k, num_regions, openness)
     num_slots = int(keep[-1])
+    if _is_decoding(complete) and bool(complete.all()):
+        return Selection(rank.topk(num_slots, dim=-1).indices.to(torch.int32).sort(dim=-1).values)
     best = lowered(rank, complete).topk(num_slots, dim=-1).indices
     of_row = keep.to(rank.device)[complete.sum(dim=-1)][..., None]
     beyond = torch.arange(num_slots, device=rank.device) >= of_row
     index = best.to(torch.int32).masked_fill(beyond, num_regions).sort(dim=-1).values
     return Selection(index.masked_fill(index == num_regions, -1))
+
+
+def _is_decoding(complete: Tensor) -> bool:
+    """Whether a look at the values is worth its while: on a CPU each further step costs a row more than that."""
+    return complete.shape[-2] == 1 and complete.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def lowered(
@@ -102,10 +110,12 @@ def lowered(
     return rank.masked_fill(~complete, _LOWEST)
 
 
+@functools.lru_cache(maxsize=256)
 def opened(k: int, most: int, openness: float) -> Int[Tensor, " count"]:
     """How many of `count` = 0 ... `most` regions are kept at an openness; computed on the CPU, it sets shapes."""
-    count = torch.arange(most + 1, dtype=torch.float64)
-    return torch.minimum(count, k + torch.ceil(openness * (count - k).clamp_min(0))).long()
+    with torch.inference_mode(False):
+        count = torch.arange(most + 1, dtype=torch.float64, device="cpu")
+        return torch.minimum(count, k + torch.ceil(openness * (count - k).clamp_min(0))).long()
 
 
 def selection_of(chosen: Bool[Tensor, "batch #head row region"], num_slots: int) -> Selection:

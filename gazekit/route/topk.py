@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gazekit.contracts import Regions, Selection, View
-from gazekit.kernels import triton
+from gazekit.kernels import native, triton
 from gazekit.route._select import (
     Pool,
     Share,
@@ -71,8 +71,10 @@ class TopKRouter:
         if view.openness >= 1:
             return None
         pooled = shared(scores, heads_of(self.share, view), self.pool)
-        narrow = pooled.dtype == torch.float32
-        if self.per == "all" and narrow and view.openness == 0 and triton.serves(pooled, view.complete):
+        narrow = self.per == "all" and pooled.dtype == torch.float32
+        if narrow and native.serves(pooled, view.complete):
+            return Selection(native.select(pooled, view.complete, self.k, view.openness))
+        if narrow and view.openness == 0 and triton.serves(pooled, view.complete):
             return Selection(triton.select(pooled, view.complete, self.k))
         rank = rank_of(pooled)
         if self.per == "all":

@@ -86,9 +86,11 @@ def arrive(places: Places, tokens: Tokens) -> Arrival:
     owner, valid = tokens.owner[:, 0], tokens.valid[:, 0]
     bins = torch.where(valid, torch.where(owner >= 0, owner, num_regions), num_regions + 1)
     fresh = _histogram(bins, num_regions + 2)
-    sorted_bins, order = bins.sort(dim=1, stable=True)
-    rank_sorted = torch.arange(bins.shape[1], device=bins.device) - _before(fresh).gather(1, sorted_bins)
-    rank = torch.zeros_like(bins).scatter(1, order, rank_sorted)
+    rank = torch.zeros_like(bins)
+    if bins.shape[1] > 1:
+        sorted_bins, order = bins.sort(dim=1, stable=True)
+        rank_sorted = torch.arange(bins.shape[1], device=bins.device) - _before(fresh).gather(1, sorted_bins)
+        rank = rank.scatter(1, order, rank_sorted)
 
     next_place = torch.cat([places.begin + places.count, (places.room + places.loose)[..., None]], dim=-1)
     next_place = torch.nn.functional.pad(next_place, (0, 1))

@@ -1,27 +1,15 @@
 """A layer's keys and values, all of them in the device's memory."""
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+
 from jaxtyping import Int
 from torch import Tensor
 
 from gazekit.contracts import Entries, Look, Regions, Selection, Tokens
-from gazekit.store.shelf import Shelf, empty_shelf
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """A point to return to; `moves` tells whether entries were laid out anew since."""
-
-    length: int
-    size: Int[Tensor, "batch region"]
-    seen: Int[Tensor, "batch region"]
-    used: int
-    moves: int
-
-    def reorder(self, sample: Int[Tensor, " new_batch"]) -> "_Mark":
-        return replace(self, size=self.size.index_select(0, sample), seen=self.seen.index_select(0, sample))
+from gazekit.store.keeper import Keeper
+from gazekit.store.memory import DeviceMemory
 
 
 class ResidentStore:
@@ -41,16 +29,12 @@ class ResidentStore:
     """
 
     def __init__(self) -> None:
-        self._length = 0
-        self._shelf: Shelf | None = None
-        self._marks: list[_Mark | None] = []
-        self._moves = 0
-        self._declared: Tensor | None = None
+        self._keeper = Keeper(DeviceMemory.like)
 
     @property
     def length(self) -> int:
         """Tokens seen, padding included; not tokens stored."""
-        return self._length
+        return self._keeper.length
 
     def add(self, look: Look, tokens: Tokens, regions: Regions) -> None:
         """Takes in the keys and values of a forward.
@@ -65,12 +49,7 @@ class ResidentStore:
             ValueError: `tokens` and the keys differ in number, a region was declared with more members
                 before, or gets more members than declared.
         """
-        if tokens.length != look.key.shape[2]:
-            raise ValueError(
-                f"tokens must describe each of the {look.key.shape[2]} keys of the look, got {tokens.length}"
-            )
-        self._shelf = self._declare(look, regions.size).put(look, tokens, self._length)
-        self._length += tokens.length
+        self._keeper.add(look, tokens, regions)
 
     def entries(self) -> Entries:
         """All that is stored; places that are not filled are padding, with finite keys and values.
@@ -78,19 +57,20 @@ class ResidentStore:
         Raises:
             ValueError: Nothing was added yet.
         """
-        return self._full().entries()
+        shelf = self._keeper.full()
+        return shelf.entries(shelf.memory.key, shelf.memory.value)
 
-    def fetch(self, selection: Selection | None) -> tuple[Entries, Selection | None]:
-        """All that is stored and the selection as it is: everything is at hand already."""
-        return self.entries(), selection
+    def outline(self) -> Entries:
+        """The same: everything is at hand."""
+        return self.entries()
+
+    def fetch(self, selection: Selection | None) -> Entries:
+        """The same, whatever is selected."""
+        return self.entries()
 
     def mark(self) -> None:
         """Remembers this point, for `rollback`."""
-        if self._shelf is None:
-            self._marks.append(None)
-            return
-        places = self._shelf.places
-        self._marks.append(_Mark(self._length, places.size, places.seen, places.used, self._moves))
+        self._keeper.mark()
 
     def rollback(self) -> None:
         """Forgets what was added since the latest mark, and that mark.
@@ -98,29 +78,11 @@ class ResidentStore:
         Raises:
             ValueError: There is no mark.
         """
-        if not self._marks:
-            raise ValueError(
-                "rollback needs a mark, got none; call mark() before adding what may be forgotten"
-            )
-        mark = self._marks.pop()
-        if mark is None:
-            self._length, self._shelf, self._declared = 0, None, None
-            return
-        shelf = self._full()
-        self._length = mark.length
-        if mark.moves == self._moves:
-            self._shelf = shelf.forget(mark.length, mark.seen, mark.used)
-            return
-        alive = (shelf.position >= 0) & (shelf.position < mark.length)
-        self._move(alive, mark.size, mark.seen)
+        self._keeper.rollback()
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
         """Permutes, repeats or drops samples, as beam search asks; marks go along."""
-        if self._shelf is None:
-            return
-        self._shelf = self._shelf.reorder(sample)
-        self._marks = [mark and mark.reorder(sample) for mark in self._marks]
-        self._declared = None
+        self._keeper.reorder(sample)
 
     def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:
         """Drops all entries but those at `index` of `entries()`, as an eviction decides; -1 is ignored.
@@ -131,38 +93,13 @@ class ResidentStore:
         Raises:
             ValueError: Nothing was added yet.
         """
-        shelf = self._full()
-        heads, last = max(index.shape[1], shelf.position.shape[1]), shelf.position.shape[2] - 1
-        where = torch.where(index >= 0, index, last).long().expand(-1, heads, -1)
-        wanted = torch.zeros(where.shape[0], heads, last + 1, dtype=torch.bool, device=where.device)
-        alive = wanted.scatter(2, where, True) & (shelf.position >= 0)
-        self._move(alive, shelf.places.size, shelf.places.seen)
+        self._keeper.keep(index)
 
-    def _full(self) -> Shelf:
-        if self._shelf is None:
-            raise ValueError("the store is empty; add the keys and values of a forward first")
-        return self._shelf
 
-    def _declare(self, look: Look, size: Int[Tensor, "batch region"]) -> Shelf:
-        """The shelf with places for all regions; the very same tensor of sizes is not compared again."""
-        if self._shelf is None:
-            self._shelf = empty_shelf(look, size)
-        elif size is not self._declared:
-            known, seen = self._shelf.places.size, self._shelf.places.seen
-            wide = max(size.shape[1], known.shape[1])
-            before, now = (torch.nn.functional.pad(s, (0, wide - s.shape[1])) for s in (known, size))
-            if bool((now < before).any()):
-                raise ValueError(
-                    "regions must hold every region declared before with all its members, got fewer; "
-                    "regions may be added when the sequence grows, never changed"
-                )
-            if not torch.equal(size, known):
-                seen = torch.nn.functional.pad(seen, (0, wide - seen.shape[1]))[:, : size.shape[1]]
-                self._move(self._shelf.position >= 0, size, seen)
-        self._declared = size
-        return self._full()
+@dataclass(frozen=True, kw_only=True)
+class ResidentStorage:
+    """Keeps everything on the device; the default."""
 
-    def _move(self, alive: Tensor, size: Tensor, seen: Tensor) -> None:
-        self._shelf = self._full().arrange(alive, size, seen)
-        self._moves += 1
-        self._declared = None
+    def __call__(self) -> ResidentStore:
+        """An empty store."""
+        return ResidentStore()

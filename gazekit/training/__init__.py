@@ -11,30 +11,36 @@ from gazekit.training.stage import PARTS, Stage
 if TYPE_CHECKING:
     from gazekit.training.branching import branch as branch
     from gazekit.training.checkpoints import Checkpoints as Checkpoints
+    from gazekit.training.features import FeatureCache as FeatureCache
     from gazekit.training.fit import StageResult as StageResult
     from gazekit.training.fit import fit_stage as fit_stage
+    from gazekit.training.fit import latest_weights as latest_weights
     from gazekit.training.history import read_history as read_history
     from gazekit.training.module import CambrianModule as CambrianModule
     from gazekit.training.openness import OpennessCallback as OpennessCallback
     from gazekit.training.openness import open_steps as open_steps
     from gazekit.training.progress import Progress as Progress
     from gazekit.training.runner import run as run
+    from gazekit.training.runner import stage_folder as stage_folder
     from gazekit.training.tower import TowerResult as TowerResult
     from gazekit.training.tower import pretrain_tower as pretrain_tower
 
 _HOMES = {
     "CambrianModule": "module",
     "Checkpoints": "checkpoints",
+    "FeatureCache": "features",
     "OpennessCallback": "openness",
     "Progress": "progress",
     "StageResult": "fit",
     "TowerResult": "tower",
     "branch": "branching",
     "fit_stage": "fit",
+    "latest_weights": "fit",
     "open_steps": "openness",
     "pretrain_tower": "tower",
     "read_history": "history",
     "run": "runner",
+    "stage_folder": "runner",
 }
 
 __all__ = ["PARTS", "Stage", *_HOMES]

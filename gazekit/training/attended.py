@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from gazekit.contracts import Kind
@@ -47,7 +47,12 @@ def measure(
         return
     with watch(model) as trace:
         ids = torch.tensor(_placeholders(model.config))
-        yield lambda: attended_of(trace, torch.isin(batch["input_ids"].cpu(), ids))
+        documents = batch.get("document_ids")
+        yield lambda: attended_of(
+            trace,
+            torch.isin(batch["input_ids"].cpu(), ids),
+            None if documents is None else documents.cpu(),
+        )
 
 
 def _placeholders(config: Any) -> list[int]:
@@ -56,17 +61,23 @@ def _placeholders(config: Any) -> list[int]:
     return [found for name in names if (found := getattr(config, name, None)) is not None]
 
 
-def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attended | None:
+def attended_of(
+    trace: GazeTrace,
+    visual: Bool[Tensor, "batch token"],
+    document: Int[Tensor, "batch token"] | None = None,
+) -> Attended | None:
     """Means over a trace; None where no row routed.
 
     Args:
         trace: What the forwards looked at.
         visual: True = a visual token.
+        document: The packed document of each token; None = one document a row.
     """
     if not trace.glances or trace.regions is None:
         return None
-    preceding = visual.cumsum(dim=1)
-    present = (trace.regions.document >= 0).sum(dim=1).cpu()
+    document = torch.zeros_like(visual, dtype=torch.int64) if document is None else document
+    preceding = _within(visual, document)
+    regions = trace.regions.document.cpu()
     chosen = []
     seen: dict[int, float] = defaultdict(float)
     offered: dict[int, float] = defaultdict(float)
@@ -77,9 +88,20 @@ def attended_of(trace: GazeTrace, visual: Bool[Tensor, "batch token"]) -> Attend
         offered[glance.branch] += float(before[rows].double().sum() * head)
         seen[glance.branch] += float(glance.attended[..., _VISUAL].transpose(1, 2)[rows].double().sum())
         if glance.index is None:
-            count = present[:, None].expand_as(rows)
+            own = document.gather(1, glance.position.clamp_min(0))
+            count = (regions[:, None] == own[:, :, None]).sum(dim=2)
         else:
             count = (glance.index >= 0).sum(dim=-1).double().mean(dim=1)
         chosen.append(count[rows].double().mean())
     share = sum(seen[branch] / max(1.0, offered[branch]) for branch in seen)
     return Attended(regions=float(torch.stack(chosen).mean()), share=share)
+
+
+def _within(
+    visual: Bool[Tensor, "batch token"], document: Int[Tensor, "batch token"]
+) -> Int[Tensor, "batch token"]:
+    """Visual tokens up to each token, in its own document."""
+    count = visual.long().cumsum(dim=1)
+    begins = torch.nn.functional.pad(document[:, 1:] != document[:, :-1], (1, 0), value=True)
+    before = (count - visual.long()).masked_fill(~begins, 0).cummax(dim=1).values
+    return count - before

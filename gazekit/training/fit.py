@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ProgressBar
-from safetensors.torch import load_model, save_model
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBar
+from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
 from gazekit.training.checkpoints import Checkpoints, commit, latest, read_record
+from gazekit.training.features import cached_features
 from gazekit.training.history import loggers
 from gazekit.training.module import CambrianModule
 from gazekit.training.progress import Progress
@@ -21,7 +23,7 @@ from gazekit.training.session import device_arguments, session
 from gazekit.training.stage import Stage
 
 # A restart may change these: they say how a step is computed or kept, not what it computes.
-_FREE = ("checkpoint_every", "gradient_checkpointing")
+_FREE = ("checkpoint_every", "gradient_checkpointing", "feature_cache", "feature_cache_gib")
 _WEIGHTS = "final.safetensors"
 _DONE = "done.json"
 
@@ -113,7 +115,7 @@ def fit_module(
         return _finished(model, folder, described)
     machine = device_arguments(device, num_devices)
     checkpoints = Checkpoints(folder / "checkpoints", every=stage.checkpoint_every, keep=keep, run=described)
-    with session(device):
+    with session(device), cached_features(model, stage.feature_cache, stage.feature_cache_gib):
         start = latest(checkpoints.folder)
         if start is not None:
             check_same_run(read_record(start)["run"], described, folder)
@@ -122,7 +124,7 @@ def fit_module(
             **machine,
             logger=loggers(folder, log_every),
             log_every_n_steps=log_every,
-            callbacks=[checkpoints, *([Progress()] if progress else []), *callbacks],
+            callbacks=[checkpoints, *([Progress()] if progress else []), *_averaging(stage), *callbacks],
             enable_progress_bar=progress or any(isinstance(one, ProgressBar) for one in callbacks),
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -136,6 +138,27 @@ def fit_module(
     if trainer.is_global_zero:
         _finish(model, folder, described, result)
     return result
+
+
+def _averaging(stage: Stage) -> list[Callback]:
+    """What keeps the moving average of the weights. Buffers are not averaged: some of them are numbers of places."""
+    return [] if stage.ema is None else [EMAWeightAveraging(decay=stage.ema, use_buffers=False)]
+
+
+def latest_weights(folder: Path | str) -> dict[str, Tensor] | None:
+    """What a stage has come to: its weights at the end, else those of its latest checkpoint; None = it has none.
+
+    Args:
+        folder: The stage's.
+    """
+    folder = Path(folder)
+    if (folder / _WEIGHTS).is_file():
+        return load_file(folder / _WEIGHTS)
+    path = latest(folder / "checkpoints")
+    if path is None:
+        return None
+    state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
 def check_same_run(found: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:

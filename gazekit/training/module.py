@@ -36,8 +36,8 @@ class CambrianModule(LightningModule):
 
     Args:
         model: Takes input_ids, attention_mask, labels, pixel_values, clip_lengths, num_items_in_batch and
-            gaze_openness, and returns an output with `loss`: the sum over supervised tokens divided by
-            num_items_in_batch. Its children are its parts.
+            gaze_openness, and document_ids where samples are packed, and returns an output with `loss`: the sum over
+            supervised tokens divided by num_items_in_batch. Its children are its parts.
         stage: What to train, how long, at which rates.
         seed: Seeds torch, NumPy and Python when training starts from its first step.
         verbose: Prints the table of learning rates when training starts.
@@ -57,7 +57,7 @@ class CambrianModule(LightningModule):
         self.attended: Attended | None = None
         self._measured_at: Openness | None = None
         self.loss = float("nan")
-        self._sums: Float[Tensor, "2"] | None = None
+        self._sums: Float[Tensor, "3"] | None = None
         freeze(self.parts)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -66,7 +66,8 @@ class CambrianModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """What the stage names, with the groups of `optimizer_groups`."""
-        fused = self.stage.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        # Under mixed precision Lightning refuses to clip the gradients of a fused optimizer.
+        fused = not self.stage.precision.endswith("-mixed") and self.device.type in ("cpu", "cuda")
         return optimizer_of(self.parts, self.stage, fused=fused)
 
     def on_fit_start(self) -> None:
@@ -108,7 +109,8 @@ class CambrianModule(LightningModule):
             loss = self._sum(batch)
         if (found := attended()) is not None:
             self.attended, self._measured_at = found, self.openness
-        sums = torch.stack([loss.detach().double() * self.stage.batch_size, _count(batch["labels"])])
+        total = loss.detach().double() * self.stage.batch_size
+        sums = torch.stack([total, _count(batch["labels"]), _samples(batch)])
         self._sums = sums if self._sums is None else self._sums + sums
         return loss
 
@@ -122,11 +124,17 @@ class CambrianModule(LightningModule):
         """Turns the gradients of sums into gradients of the mean over all supervised tokens of the step.
 
         Raises:
-            ValueError: The step has no supervised token.
+            ValueError: The step has no supervised token, or its packed batches other samples than the stage says.
         """
         assert self._sums is not None
-        total, tokens = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
+        total, tokens, samples = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
         self._sums = None
+        if samples != self.stage.batch_size:
+            raise ValueError(
+                f"batch_size must be what the stage says, {self.stage.batch_size} samples a step, got {samples:.0f} in "
+                f"the packed batches of step {self.global_step}; give the data stage.local_batch_size(num_devices) and "
+                "batches_per_step=stage.accumulate * num_devices"
+            )
         if tokens == 0:
             raise ValueError(
                 f"labels must supervise at least one token of a step, got none in step {self.global_step}; "
@@ -186,6 +194,8 @@ class CambrianModule(LightningModule):
         return self.model(**batch, num_items_in_batch=self.stage.batch_size, gaze_openness=self.openness).loss
 
     def _check_batch_size(self, batch: Mapping[str, Tensor]) -> None:
+        if "document_ids" in batch:  # its rows are no samples; the step's are counted when it is complete
+            return
         local = self.stage.batch_size // (self.trainer.accumulate_grad_batches * self.trainer.world_size)
         got = batch["input_ids"].shape[0]
         if got != local:
@@ -206,3 +216,11 @@ def _keep_checkpointing(model: nn.Module) -> None:
 def _count(labels: Tensor) -> Float[Tensor, ""]:
     """Number of supervised tokens; the first token of a sample is never predicted."""
     return (labels[:, 1:] != IGNORED).sum().double()
+
+
+def _samples(batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    """Number of samples, packed ones one by one."""
+    documents = batch.get("document_ids")
+    if documents is None:
+        return torch.tensor(len(batch["input_ids"]), device=batch["input_ids"].device).double()
+    return (documents.amax(dim=1) + 1).sum().double()

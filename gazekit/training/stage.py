@@ -33,8 +33,9 @@ class Stage:
         steps: Optimizer steps.
         batch_size: Samples per optimizer step, over all devices and accumulated batches together.
         learning_rates: Peak learning rate of each part that is trained. Parts that are not named, or whose rate is
-            None, are frozen. The parts of a Cambrian are tower, compressor, projector, context, language and gaze: what
-            its composition learns; of another's model tower, projector, language, lora, context and gaze.
+            None, are frozen. The parts of a Cambrian are tower, compressor, projector, context, language, gaze (what
+            its composition learns) and lora, where it has adapters; of another's model tower, projector, language,
+            lora, context and gaze.
         warmup: Steps over which the rate rises to its peak; below 1, a share of `steps`.
         decay: How the rate falls from its peak to the end.
         final: What the rate ends at, as a share of the peak.
@@ -45,6 +46,11 @@ class Stage:
         accumulate: Batches whose gradients make one step.
         precision: As Lightning names it.
         gradient_checkpointing: Computes activations again in the backward instead of keeping them.
+        ema: Decay of an exponential moving average of the weights, taken after every step; the stage ends with the
+            average. None = no average. Not for models that are sharded.
+        feature_cache: Folder that keeps the features of a frozen tower, so that each image and frame is encoded once
+            (`FeatureCache`); None = they are not kept.
+        feature_cache_gib: GiB that this folder may hold.
         openness: Openness of the routing throughout, 1 = dense, 0 = the target; None = as the model's own schedule
             says at the stage's progress.
         checkpoint_every: Steps between checkpoints.
@@ -67,6 +73,9 @@ class Stage:
     accumulate: int = 1
     precision: Precision = "32-true"
     gradient_checkpointing: bool = False
+    ema: float | None = None
+    feature_cache: str | None = None
+    feature_cache_gib: float | int = 100
     openness: float | int | None = None
     checkpoint_every: int = 100
 
@@ -84,6 +93,7 @@ class Stage:
             )
         self._check_rates()
         self._check_optimizer()
+        self._check_extras()
         if self.openness is not None and not 0 <= self.openness <= 1:
             raise ValueError(
                 f"openness must be between 0 (the target) and 1 (dense), got {self.openness}; "
@@ -125,6 +135,19 @@ class Stage:
             raise ValueError(
                 f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}"
             )
+
+    def _check_extras(self) -> None:
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(
+                f"ema must be between 0 and 1, for example 0.999, got {self.ema}; null turns it off"
+            )
+        if self.feature_cache is not None and "tower" in self.rates:
+            raise ValueError(
+                "feature_cache keeps the features of a frozen tower, and learning_rates trains it; freeze the tower, "
+                "or leave feature_cache out"
+            )
+        if not self.feature_cache_gib > 0:
+            raise ValueError(f"feature_cache_gib must be above 0, got {self.feature_cache_gib}")
 
     @property
     def rates(self) -> dict[str, float]:

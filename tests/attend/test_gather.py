@@ -1,9 +1,13 @@
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 
-from gazekit.attend import GatherBackend
+from gazekit.attend import GatherBackend, ReferenceBackend, gather
+from gazekit.attend._reading import Reading, reading_of
 from gazekit.contracts import Backend, Entries
 from tests.attend.cases import Case, Scene, scene, sinks
 from tests.attend.parity import assert_equals_reference, run
@@ -19,7 +23,24 @@ LAST = {
     "shared by the group": Case(("v4x4 t4",), heads=8, kv_heads=2, start=19, share="group"),
     "frames": Case(("v4x4 t1 +4x4 t1 +4x4 t2",), size=(2, 2, 2), start=51),
     "all regions": Case(("v4x4 t4",), start=19, k=9),
+    "regions of 36": Case(("v13x15 t4", "v12x12 t1 v6x7 t2"), size=(1, 6, 6), k=3, start=198, left=True),
+    "regions of 9": Case(("v7x8 c2 t4",), size=(1, 3, 3), k=4, heads=8, start=61),
+    "regions of 64": Case(("v16x17 t4",), size=(1, 8, 8), k=1, heads=2, kv_heads=1, start=275),
+    "single tokens": Case(("v4x5 t4",), size=(1, 1, 1), k=6, start=23),
+    "many units": Case(("v3x3 +2x4 +3x3 t1 v4x4 v2x2 v3x4 c1 t3",), start=62, k=5),
 }
+READINGS = {"head": ("whole", "dotted"), "group": ("whole", "copied")}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Makes the backend read in a certain way, whatever would be cheapest; None = everything under a mask."""
+
+    def force(keys):
+        forced = Reading(keys=keys or "whole", bytes=0.0 if keys else 1.0, whole=0.5)
+        monkeypatch.setattr(gather, "reading_of", lambda **sizes: forced)
+
+    return force
 
 
 def region_major(made: Scene, per_head: bool = False) -> Scene:
@@ -55,9 +76,30 @@ def test_equals_the_reference(name, per_head):
     assert_equals_reference(GATHER, made)
 
 
+@pytest.mark.parametrize("keys", ["whole", "copied", "dotted", None])
+@pytest.mark.parametrize("name", LAST)
+def test_equals_the_reference_however_it_reads(name, keys, read):
+    made = region_major(scene(LAST[name]), per_head=True)
+    apart = made.plan.selection.index.shape[1] > made.case.kv_heads
+    if keys is not None and keys not in READINGS["head" if apart else "group"]:
+        keys = "whole"
+    read(keys)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        some = made.to(dtype)
+        expected = ReferenceBackend().attend(some.query, some.entries, some.plan)
+        found = GATHER.attend(some.query, some.entries, some.plan)
+        assert found.dtype == dtype
+        assert float((found - expected).norm()) <= tolerance * float(expected.norm())
+    if keys in ("whole", "copied", None):
+        assert_equals_reference(GATHER, made)
+
+
+@pytest.mark.parametrize("keys", ["whole", "dotted"])
 @pytest.mark.parametrize("name", [name for name in LAST if name != "all regions"])
-def test_what_is_not_chosen_is_never_read(name):
+def test_what_is_not_chosen_is_never_seen(name, keys, read):
     made = region_major(scene(LAST[name]))
+    apart = made.plan.selection.index.shape[1] > made.case.kv_heads
+    read(keys if apart else {"dotted": "copied"}.get(keys, keys))
     clean = GATHER.attend(made.query, made.entries, made.plan)
     chosen = made.plan.selection.chosen(made.regions.count)[:, :, 0]
     poison = torch.ones(made.entries.key.shape[:3], dtype=torch.bool)
@@ -77,19 +119,65 @@ def test_what_is_not_chosen_is_never_read(name):
     )
 
 
-def test_gathers_no_more_than_the_longest_union(monkeypatch):
-    made = region_major(scene(LAST["ragged"]))
-    sizes = []
-    take = type(made.entries.tokens).take
-    monkeypatch.setattr(
-        type(made.entries.tokens),
-        "take",
-        lambda self, index: sizes.append(index.shape[2]) or take(self, index),
-    )
-    GATHER.attend(made.query, made.entries, made.plan)
-    union = made.plan.selection.chosen(made.regions.count)[:, :, 0].unflatten(1, (2, 2)).any(2)
-    longest = int((union * made.regions.size[:, None]).sum(-1).max())
-    assert sizes == [longest + made.entries.key.shape[2] - made.entries.free]
+def _reading(chosen, choosing, heads=32, tracked=False):
+    return reading_of(
+        entries=10840, free=600, chosen=chosen, heads=heads, kv_heads=8, choosing=choosing, key_bytes=256,
+        value_bytes=256, tracked=tracked,
+    )  # fmt: skip
+
+
+def test_few_entries_are_gathered_and_most_are_masked():
+    assert _reading(1512, 8).keys == "copied"
+    assert _reading(1512, 32).keys == "whole"
+    assert _reading(360, 32).keys == "dotted"
+    assert _reading(360, 32, tracked=True).keys == "whole"
+    assert all(_reading(chosen, choosing).gathers for chosen in (360, 1512) for choosing in (8, 32))
+    assert not _reading(10240, 8).gathers
+    assert not _reading(10240, 32).gathers
+
+
+def test_what_is_gathered_costs_as_much_as_is_chosen():
+    few, more = (_reading(chosen, 32).bytes for chosen in (180, 360))
+    assert few < more
+    alone, beside = (
+        reading_of(
+            entries=600 + visual, free=600, chosen=360, heads=32, kv_heads=8, choosing=32, key_bytes=256,
+            value_bytes=256, tracked=False,
+        ).bytes
+        for visual in (10_240, 163_840)
+    )  # fmt: skip
+    assert alone == beside
+
+
+def test_masks_where_most_is_chosen():
+    made = region_major(scene(LAST["all regions"]))
+    assert "a head looks at 16 of 36 entries" in gather.whole_is_cheaper(made.entries, made.plan)
+    assert gather.whole_is_cheaper(*_entries_and_plan("regions of 36")) is None
+
+
+def _entries_and_plan(name):
+    made = region_major(scene(LAST[name]))
+    return made.entries, made.plan
+
+
+def test_its_memory_is_each_threads_own():
+    backend = GatherBackend()
+    made = [region_major(scene(LAST["regions of 36"], seed)) for seed in range(8)]
+    alone = [GATHER.attend(one.query, one.entries, one.plan) for one in made]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: backend.attend(one.query, one.entries, one.plan), made * 5))
+    assert all(torch.equal(one, other) for one, other in zip(found, alone * 5, strict=True))
+
+
+def test_its_memory_is_found_once_and_outlives_inference_mode():
+    backend, made = GatherBackend(), region_major(scene(LAST["regions of 36"]))
+    with torch.inference_mode():
+        backend.attend(made.query, made.entries, made.plan)
+    kept = backend.workspace.take("products", (8,), torch.float32).data_ptr()
+    expected = GATHER.attend(made.query, made.entries, made.plan)
+    assert torch.equal(backend.attend(made.query, made.entries, made.plan), expected)
+    assert backend.workspace.take("products", (8,), torch.float32).data_ptr() == kept
+    assert copy.deepcopy(backend) == pickle.loads(pickle.dumps(backend)) == backend
 
 
 def test_a_view_of_a_larger_buffer_will_do():

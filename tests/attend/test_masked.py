@@ -5,7 +5,7 @@ import torch
 
 from gazekit.attend import MaskedBackend, ReferenceBackend
 from gazekit.attend import masked as masked_module
-from gazekit.contracts import Backend
+from gazekit.contracts import Backend, visible
 from tests.attend.cases import CASES, scene
 from tests.attend.parity import assert_equals_reference
 
@@ -73,6 +73,47 @@ def test_chunks_keep_to_their_bytes(monkeypatch):
     assert max(bytes_of) <= max(PIECES.chunk_bytes, one_query)
 
 
+def test_a_chunk_reads_no_key_behind_the_last_that_it_reaches(monkeypatch):
+    made = scene(CASES["packed"])
+    read = []
+
+    def note(query, key, *rest):
+        read.append(key.shape[2])
+        return original(query, key, *rest)
+
+    original = masked_module.run_forward
+    monkeypatch.setattr(masked_module, "run_forward", note)
+    one = MaskedBackend(chunk_bytes=1)
+    out = one.attend(made.query, made.entries, made.plan)
+    torch.testing.assert_close(out, ReferenceBackend().attend(made.query, made.entries, made.plan))
+    seen = visible(made.plan, made.entries.tokens, made.case.heads).any(dim=(0, 1))
+    causal = torch.arange(1, seen.shape[1] + 1)
+    assert len(read) == seen.shape[0]
+    assert all(needed <= found for needed, found in zip((seen * causal).amax(1).tolist(), read, strict=True))
+    assert sum(read) < 0.6 * seen.numel()
+    read.clear()
+    one.attend(made.query, made.entries, made.plan)
+    assert sum(read) < 0.6 * seen.numel()
+
+
+def test_a_mask_that_heads_share_counts_as_often_as_it_is_laid_out(monkeypatch):
+    """Folded queries need it once for each head of a group."""
+    made = scene(CASES["group of 4"])
+    dense = replace(made.plan, selection=None)
+    bytes_of = []
+
+    def note(*args):
+        bias = original(*args)
+        bytes_of.append(bias.nbytes)
+        return bias
+
+    original = masked_module.fold_bias
+    monkeypatch.setattr(masked_module, "fold_bias", note)
+    PIECES.attend(made.query, made.entries, dense)
+    assert len(bytes_of) > 1
+    assert max(bytes_of) <= PIECES.chunk_bytes
+
+
 def test_under_autocast_it_computes_in_the_lower_dtype():
     made = scene(CASES["ragged"])
     entries = replace(made.entries, value=made.entries.value.bfloat16())
@@ -99,7 +140,7 @@ def test_nothing_to_attend_to_gives_zeros():
 
 
 def test_refuses_chunks_of_nothing():
-    with pytest.raises(ValueError, match="chunk_bytes must be at least 1, got 0; leave it out for 64 MiB"):
+    with pytest.raises(ValueError, match="chunk_bytes must be at least 1, got 0; leave it out for 32 MiB"):
         MaskedBackend(chunk_bytes=0)
 
 

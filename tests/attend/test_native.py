@@ -39,6 +39,15 @@ def test_it_says_why_it_refuses(change, reason):
     assert reason in NATIVE.refuses(made.entries, made.plan)
 
 
+def test_it_refuses_what_autocast_would_make_of_its_inputs():
+    made = region_major(scene(LAST["image"]))
+    with torch.autocast("cpu", torch.float16):
+        assert "computes in fp32 or bf16, not in torch.float16" in NATIVE.refuses(made.entries, made.plan)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert NATIVE.refuses(made.entries, made.plan) is None
+        assert NATIVE.attend(made.query, made.entries, made.plan).dtype == torch.bfloat16
+
+
 def test_it_refuses_to_be_trained_through():
     made = region_major(scene(LAST["image"]))
     entries = replace(made.entries, key=made.entries.key.requires_grad_())

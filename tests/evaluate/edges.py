@@ -43,7 +43,7 @@ def _vqa(*answers: str) -> dict:
 
 
 EDGES = [
-    ("mme", "say no", _mme("No"), 0),
+    ("mme", "ab no", _mme("No"), 0),
     ("mme", "n", _mme("No"), 1),
     ("mme", "y.e.s.", _mme("Yes"), 1),
     ("mme", "(no, yes)", _mme("No"), 1),

@@ -36,7 +36,7 @@ from gazekit.route import (
     TwoLevelRouter,
 )
 from gazekit.schedule import ConstantSchedule, LayeredSchedule, ProgressiveSchedule
-from gazekit.store import ResidentStore
+from gazekit.store import MemoryMappedStorage, OffloadedStorage, ResidentStore
 from gazekit.testing import Grid, Runs, laws
 
 
@@ -254,6 +254,8 @@ CASES = [
         slow=not torch.cuda.is_available(),
     ),
     Case(ResidentStore, laws.check_store),
+    Case(OffloadedStorage(slots=1.0), laws.check_store),
+    Case(MemoryMappedStorage(), laws.check_store),
     Case(SumCombine(), laws.check_combine),
     Case(
         SumCombine(weights=(0.5, 1.0, -2.0)),

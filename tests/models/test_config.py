@@ -50,7 +50,10 @@ def test_vision_head_is_left_out():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"compressor": "conv3x3"}, "compressor must be one of None, 'average', 'conv2x2', got 'conv3x3'"),
+        (
+            {"compressor": "conv3x3"},
+            "compressor must be one of None, .* 'conv2x2', 'unshuffle', got 'conv3x3'",
+        ),
         ({"resize": "crop"}, "resize must be one of 'squash', 'pad', got 'crop'"),
         ({"vision_layer": -3}, 'vision_layer must be "last" or between -2 and -1 .* got -3'),
         ({"vision_layer": 0}, "vision_layer must be"),

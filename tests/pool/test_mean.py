@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gazekit.contracts import Look, Pooler
+from gazekit.kernels import native
 from gazekit.partition import GridPartition
 from gazekit.pool import MeanPooler
 from tests.scenes import layout, rows
@@ -128,3 +129,24 @@ def test_descriptors_can_learn():
 
 def test_it_is_a_pooler():
     assert isinstance(MeanPooler(), Pooler)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_single_query_is_scored_alike_by_the_native_kernel(dtype, monkeypatch, native_kernel):
+    prompt = layout("v4x4 t1")
+    regions = GridPartition(size=(1, 2, 2))(prompt)
+    asked, pooler = look(prompt, heads=6, kv_heads=2, dim=32, dtype=dtype), MeanPooler()
+    described = pooler.describe(asked, regions)
+    last = Look(query=asked.query[:, :, -1:], key=asked.key, value=asked.value, layer=0, scale=1.0)
+    one = rows(prompt, regions).narrow(0, 1)
+    one = type(one)(
+        of=one.of[:, -1:], query=one.query * 0, first=one.first, owner=one.owner, document=one.document
+    )
+    used, scores = [], native.scores
+    monkeypatch.setattr(native, "scores", lambda *given: used.append(given) or scores(*given))
+    found = pooler.score(last, one, described)
+    assert used
+    monkeypatch.setattr(native, "serves", lambda *tensors: False)
+    expected = pooler.score(last, one, described)
+    assert found.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(found, expected)

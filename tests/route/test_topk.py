@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gazekit.contracts import Router
-from gazekit.kernels import triton
+from gazekit.kernels import native, triton
 from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
 from tests.scenes import layout, unchecked, view
@@ -180,6 +180,28 @@ def test_chooses_as_a_stable_sort_would(dtype, k):
 def test_fp64_scores_that_fp32_cannot_tell_apart_are_told_apart(one_row):
     scores = 1.0 + 2.0**-40 * torch.arange(6, dtype=torch.float64).expand(1, 2, 1, 6)
     assert TopKRouter(k=2)(scores, one_row).index.tolist() == [[[[4, 5]], [[4, 5]]]]
+
+
+@pytest.mark.parametrize("openness", [0.0, 0.4])
+@pytest.mark.parametrize("share", ["head", "group", "layer"])
+@pytest.mark.parametrize("level", ["", "portable"])
+def test_the_native_kernel_chooses_the_same_ties_included(level, share, openness, monkeypatch, native_kernel):
+    monkeypatch.setenv("GAZEKIT_NATIVE_LEVEL", level)
+    native.build()
+    native.forget()
+    prompt = layout("v2x3 t1 v1x4 t1", "v1x2 t2")
+    told = view(prompt, GridPartition(size=(1, 1, 1))(prompt), heads=4, kv_heads=2, openness=openness)
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 4, *told.complete.shape[1:], generator=generator).round()
+    used, select = [], native.select
+    monkeypatch.setattr(native, "select", lambda *given: used.append(given) or select(*given))
+    found = TopKRouter(k=3, share=share)(scores, told).index
+    assert used
+    monkeypatch.setattr(native, "serves", lambda *tensors: False)
+    expected = TopKRouter(k=3, share=share)(scores, told).index
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+    assert (found == -1).any()
 
 
 @pytest.mark.parametrize("share", ["head", "group"])

@@ -366,30 +366,31 @@ class ForgetsOnReorder(ResidentStore):
     """Permutes what lies in memory, not what tells where it lies."""
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
-        places = self._shelf.places
+        places = self._keeper.shelf.places
         super().reorder(sample)
-        if places.size.shape == self._shelf.places.size.shape:
-            self._shelf = replace(self._shelf, places=places)
+        if places.size.shape == self._keeper.shelf.places.size.shape:
+            self._keeper.shelf = replace(self._keeper.shelf, places=places)
 
 
 class KeepsKeysOnReorder(ResidentStore):
     """Permutes values and tokens, and leaves the keys."""
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
-        key = self._shelf.key
+        key = self._keeper.shelf.memory.key
         super().reorder(sample)
-        if key.shape == self._shelf.key.shape:
-            self._shelf = replace(self._shelf, key=key)
+        memory = self._keeper.shelf.memory
+        if key.shape == memory.key.shape:
+            self._keeper.shelf = replace(self._keeper.shelf, memory=replace(memory, key=key))
 
 
 class ForgetsMarks(ResidentStore):
     """Takes the length back and leaves what was added."""
 
     def rollback(self) -> None:
-        shelf = self._shelf
+        shelf = self._keeper.shelf
         super().rollback()
-        if self._shelf is not None:
-            self._shelf = shelf
+        if self._keeper.shelf is not None:
+            self._keeper.shelf = shelf
 
 
 class KeepsForAllHeads(ResidentStore):
@@ -410,7 +411,7 @@ class CountsReal(ResidentStore):
 
     @property
     def length(self) -> int:
-        return self._length - self.pads
+        return super().length - self.pads
 
 
 class WrongPlaces(ResidentStore):

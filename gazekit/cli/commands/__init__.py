@@ -9,9 +9,11 @@ from gazekit.cli.commands import (
     check,
     compare,
     cost,
+    data,
     demo,
     doctor,
     evaluate,
+    export,
     generate,
     inspect,
     show,
@@ -29,6 +31,8 @@ COMMANDS: dict[str, ModuleType] = {
     "inspect": inspect,
     "cost": cost,
     "bench": bench,
+    "export": export,
+    "data": data,
     "doctor": doctor,
 }
 """By name, in the order in which help lists them: each has `add(commands)` and `run(arguments)`."""

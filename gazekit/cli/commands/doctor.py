@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     doctor.add_argument(
         "--build",
         action="store_true",
-        help="build the native CPU kernel first (about a second, kept for later runs)",
+        help="build the native CPU kernel first (a few seconds, kept for later runs)",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gazekit.cli.arguments import add_command, add_device, add_json, pair
+from gazekit.cli.arguments import add_command, add_device, add_json, pair, positive
 from gazekit.cli.output import print_json
 from gazekit.cli.prepare import load_quietly
 
@@ -32,6 +32,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="size of an image in pixels, for models that take any (default: the model's own, else 448x448)",
     )
     inspect.add_argument(
+        "--frames",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="a video of so many frames in place of an image",
+    )
+    inspect.add_argument(
         "--imports",
         nargs="+",
         default=[],
@@ -53,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         gaze=arguments.gaze,
         overrides=arguments.overrides,
         image=arguments.image,
+        frames=arguments.frames,
         imports=arguments.imports,
         device=arguments.device,
     )

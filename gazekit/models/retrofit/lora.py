@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
+
+from gazekit.models.quantize import dequantize, dequantize_all
 
 _ADAPTER = "default"
 
@@ -72,12 +75,19 @@ def lora_modules(decoder: nn.Module) -> list[nn.Module]:
 
 
 def merge_lora(decoder: nn.Module) -> None:
-    """Adds the adapters to the weights that they adapt and takes them out."""
+    """Adds the adapters to the weights that they adapt and takes them out.
+
+    A decoder in four bits gets the plain weights that they stand for.
+    """
     kind = _peft().tuners.lora.LoraLayer
     for name, layer in [(name, one) for name, one in decoder.named_modules() if isinstance(one, kind)]:
-        layer.merge()
+        base: Any = dequantize(layer.get_base_layer())
+        with torch.no_grad():
+            delta = layer.get_delta_weight(_ADAPTER)
+            base.weight.copy_((base.weight.to(delta) + delta).to(base.weight))
         holder, _, last = name.rpartition(".")
-        setattr(decoder.get_submodule(holder), last, layer.get_base_layer())
+        setattr(decoder.get_submodule(holder), last, base)
+    dequantize_all(decoder)
 
 
 def _peft() -> Any:

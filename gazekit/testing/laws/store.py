@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Entries, Kind, Look, Plan, Regions, Selection, Sizes, Store, complete_regions
+from gazekit.contracts import (
+    Entries,
+    Kind,
+    Look,
+    Plan,
+    Regions,
+    Selection,
+    Sizes,
+    Store,
+    Tokens,
+    complete_regions,
+)
 from gazekit.testing import oracle, strategies
 from gazekit.testing.draw import generator, seeds
 from gazekit.testing.laws.law import check_omissions, law_settings
@@ -19,6 +30,7 @@ from gazekit.testing.prompts import Division, Document, Grid, Scatter, sketch
 
 LAWS = {
     "equals plain entries": "What is stored, and attention over what `fetch` gives, is what was added.",
+    "outline": "`outline` says what lies where as `entries` does, and brings nothing in.",
     "length counts tokens seen": "`length` counts what was added, padding and evicted tokens too.",
     "places are true": "Where `begin`, `count` and `free` are given, exactly a region's members lie there.",
     "keep": "`keep` drops all entries but those named, per KV head; more can be added afterwards.",
@@ -158,6 +170,8 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         regions = self.plain.conversation.regions
         if "places are true" not in self.omit:
             _assert_places(self.store.entries(), regions)
+        if "outline" not in self.omit:
+            _assert_outline(self.store.outline(), self.store.entries())
         if "equals plain entries" not in self.omit:
             _assert_same_entries(self.store.entries(), self.plain.entries())
             self._compare(regions)
@@ -178,9 +192,15 @@ class StoreMachine(stateful.RuleBasedStateMachine):
                 query=query_tokens, rows=rows, regions=regions, selection=choice, keeps=None, scale=1.0,
                 confined=_CONFINED,
             )  # fmt: skip
-            entries, returned = self.store.fetch(choice)
-            got = oracle.attend(query, entries, replace(plan, selection=returned))
-            self._assert_close(got, oracle.attend(query, self.plain.entries(), plan), choice)
+            entries, everything = self.store.fetch(choice), self.plain.entries()
+            if choice is not None:
+                if "places are true" not in self.omit:
+                    _assert_places(entries, regions)
+                # Queries that do not route, and regions that are open, are not what a selection speaks of.
+                entries, everything = (_chosen(one, choice, regions) for one in (entries, everything))
+                _assert_same_entries(entries, everything)
+            got = oracle.attend(query, entries, plan)
+            self._assert_close(got, oracle.attend(query, everything, plan), choice)
 
     def _assert_close(
         self, got: Float[Tensor, "..."], expected: Float[Tensor, "..."], choice: Selection | None
@@ -216,6 +236,31 @@ def _assert_same_entries(got: Entries, expected: Entries) -> None:
             for name in ("key", "value"):
                 one, other = getattr(got, name)[b, head, place], getattr(expected, name)[b, head, alive]
                 assert torch.equal(one, other), f"head {head} of sample {b} has a {name} that was not added"
+
+
+def _chosen(entries: Entries, selection: Selection, regions: Regions) -> Entries:
+    """The entries that are free or in a region that some head of the group chose; the others as padding."""
+    wanted = selection.chosen(regions.count).any(2).unflatten(1, (_SIZES.num_kv_heads, -1)).any(2)
+    wanted = torch.nn.functional.pad(wanted, (0, 1), value=True)
+    heads = _SIZES.num_kv_heads
+    owner, kind, position = (
+        field.expand(-1, heads, -1) for field in (entries.tokens.owner, entries.tokens.kind, entries.position)
+    )
+    seen = wanted.gather(2, torch.where(owner >= 0, owner, regions.count))
+    rest = (entries.tokens.unit, entries.tokens.document, entries.tokens.order)
+    unit, document, order = (field.expand(-1, heads, -1) for field in rest)
+    tokens = Tokens(torch.where(seen, kind, int(Kind.PAD)), unit, document, order, owner)
+    return replace(entries, tokens=tokens, position=torch.where(seen, position, -1))
+
+
+def _assert_outline(outline: Entries, entries: Entries) -> None:
+    for name in ("position", "begin", "count"):
+        one, other = getattr(outline, name), getattr(entries, name)
+        assert (one is None and other is None) or torch.equal(one, other), f"outline has another {name}"
+    assert outline.free == entries.free, f"outline has free = {outline.free}, not {entries.free}"
+    assert outline.key.shape == entries.key.shape, "outline has keys of another shape"
+    for name, field in vars(outline.tokens).items():
+        assert torch.equal(field, getattr(entries.tokens, name)), f"outline has another {name} of tokens"
 
 
 def _assert_places(entries: Entries, regions: Regions) -> None:

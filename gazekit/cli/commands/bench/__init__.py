@@ -6,9 +6,15 @@ import argparse
 from types import ModuleType
 
 from gazekit.cli.arguments import add_command
-from gazekit.cli.commands.bench import decode
+from gazekit.cli.commands.bench import data, decode, offload, overhead, train
 
-KINDS: dict[str, ModuleType] = {"decode": decode}
+KINDS: dict[str, ModuleType] = {
+    "decode": decode,
+    "train": train,
+    "offload": offload,
+    "overhead": overhead,
+    "data": data,
+}
 """By name, in the order in which help lists them: each has `add(kinds)` and `run(arguments)`."""
 
 

@@ -29,9 +29,8 @@ def add(kinds: argparse._SubParsersAction) -> None:
         "--visual",
         type=positive,
         nargs="+",
-        default=[10240],
         metavar="N",
-        help="visual entries (default: 10240)",
+        help="visual entries (default: 10240; with --plot 1024 to 1048576)",
     )
     decode.add_argument(
         "--attend", type=positive, default=1536, metavar="N", help="visual entries looked at (default: 1536)"
@@ -57,14 +56,18 @@ def add(kinds: argparse._SubParsersAction) -> None:
     )
     decode.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="(default: bf16)")
     decode.add_argument(
-        "--layers", type=positive, default=8, metavar="N", help="layers gone through in turn (default: 8)"
+        "--layers",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="layers gone through in turn (default: 8); above 163840 visual entries it is 1",
     )
     decode.add_argument("--repeats", type=positive, default=15, metavar="N", help="rounds (default: 15)")
     decode.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)")
     decode.add_argument("--seed", type=count, default=0, metavar="N", help="(default: 0)")
     decode.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     decode.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw cost against visual entries there (PNG)"
+        "--plot", type=Path, metavar="FILE", help="draw cost against visual entries there (PNG), log-log"
     )
     add_device(decode)
 

@@ -1,0 +1,75 @@
+"""The file that broken rows are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BrokenRow:
+    """A row that was passed over.
+
+    Attributes:
+        source: The data set that it is from.
+        file: What the rows are read from.
+        row: Its number there, counted from 0.
+        name: Its id; "" = it has none.
+        kind: What sort of fault (`gazekit.data.records.FaultKind`).
+        message: What is wrong.
+        digest: Of what the row says, by which `NotQuarantined` knows it again; "" = it could not be read.
+    """
+
+    source: str
+    file: str
+    row: int
+    name: str
+    kind: str
+    message: str
+    digest: str
+
+
+class Quarantine:
+    """A file of broken rows, one JSON object a line, each row once, however often it is met and by how many runs.
+
+    Args:
+        path: The file; made at the first broken row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: set[tuple[str, int]] | None = None
+
+    def add(self, rows: Sequence[BrokenRow]) -> None:
+        """Appends those that the file does not hold."""
+        if not rows:
+            return
+        if self._held is None:
+            self._held = {(row["file"], row["row"]) for row in read_quarantine(self.path)}
+        new = {(row.file, row.row): row for row in rows if (row.file, row.row) not in self._held}
+        self._held.update(new)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+", encoding="utf-8") as file:
+            if _is_cut(self.path):
+                file.write("\n")
+            file.write("".join(json.dumps(asdict(row)) + "\n" for row in new.values()))
+
+
+def read_quarantine(path: Path) -> list[dict[str, Any]]:
+    """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def _is_cut(path: Path) -> bool:
+    return not path.read_bytes().endswith(b"\n") if path.stat().st_size else False
