@@ -30,6 +30,7 @@ class Plan:
         batch_size: Samples at a time. The same batches are made whoever answers them and wherever one goes on.
         blind: Images and videos are left out: what is right without looking.
         frames: Of a video at most.
+        fps: Frames of a video that are shown a second, as long as `frames` suffice.
         max_new_tokens: Of an answer; None = what the benchmark says.
 
     Raises:
@@ -41,6 +42,7 @@ class Plan:
     batch_size: int = 8
     blind: bool = False
     frames: int = 32
+    fps: float = 1.0
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not self.fps > 0:
+            raise ValueError(f"fps must be above 0, got {self.fps}; 1 shows a frame each second")
 
     def tokens(self, task: Task) -> int:
         """Most new tokens of an answer."""
@@ -145,7 +149,7 @@ def question_of(task: Task, docs: Any, doc: Mapping[str, Any], plan: Plan) -> tu
     prompt = form.prompt(doc)
     shown = [] if plan.blind else (form.shown or task.shown)(doc)
     if task.kind == "video" and shown:
-        clips = [read_frames(video_at(docs, name), plan.frames) for name in shown]
+        clips = [read_frames(video_at(docs, name), plan.frames, plan.fps) for name in shown]
         content = [{"type": "video"}, {"type": "text", "text": prompt}]
         return prompt, Question(messages=[{"role": "user", "content": content}], videos=clips)
     content = contents(prompt, 0 if plan.blind else len(shown))

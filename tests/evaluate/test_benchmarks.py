@@ -116,6 +116,7 @@ def test_nothing_is_shown_to_the_blind():
         ({"limit": 0}, "limit must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"frames": 0}, "frames must be at least 1, got 0"),
+        ({"fps": 0.0}, "fps must be above 0, got 0.0"),
     ],
 )
 def test_a_plan_is_checked(fields, fault):

@@ -65,6 +65,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--frames", type=positive, default=32, metavar="N", help="of a video at most (default: 32)"
     )
     evaluate.add_argument(
+        "--fps", type=float, default=1.0, metavar="N", help="frames of a video a second (default: 1)"
+    )
+    evaluate.add_argument(
         "--max-new-tokens", type=positive, metavar="N", help="of an answer (default: what the benchmark says)"
     )
     evaluate.add_argument("--seed", type=count, default=0, metavar="N", help="of regions by lot (default: 0)")
@@ -91,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             batch_size=arguments.batch_size,
             blind=arguments.blind,
             frames=arguments.frames,
+            fps=arguments.fps,
             max_new_tokens=arguments.max_new_tokens,
         ),
         budget=arguments.budget,

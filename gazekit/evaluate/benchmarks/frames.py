@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gazekit.data.records.fault import RowFault
+from gazekit.data.records.limits import Limits
+from gazekit.data.records.record import VideoFile
+
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -18,49 +22,39 @@ def places(total: int, count: int) -> list[int]:
     return np.linspace(0, total - 1, count).round().astype(int).tolist()
 
 
-def read_frames(path: str | os.PathLike, count: int) -> list[Any]:
-    """Frames of a video file, or of a folder that holds them as pictures in the order of their names.
-
-    Decoding is from the first frame to the last, without seeking, so that the same frames come out of any file.
+def read_frames(path: str | os.PathLike, count: int, fps: float = 1.0) -> list[Any]:
+    """Frames of a video file, as training shows them, or of a folder of pictures in the order of their names.
 
     Args:
         path: File or folder.
         count: Frames at most, evenly spread.
+        fps: Frames of a file that are shown a second, as long as `count` suffice; those of a folder have no times.
 
     Returns:
-        Arrays `[height width channel]` of bytes, or paths of pictures.
+        PIL images, or paths of pictures.
 
     Raises:
-        ValueError: `count` is below 1, or the file or folder has no frame.
+        ValueError: `count` or `fps` leaves nothing, or the file or folder has no frame.
         ModuleNotFoundError: A file is to be decoded and PyAV is missing.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1 frame, got {count}")
     place = Path(path)
-    if place.is_dir():
-        found = sorted(one for one in place.iterdir() if one.suffix.lower() in PICTURES)
-        frames: list[Any] = [found[index] for index in places(len(found), count)]
-    else:
-        frames = _decode(place, count)
-    if not frames:
+    if not place.is_dir():
+        return _decode(place, Limits(fps=fps, frames=count))
+    found = sorted(one for one in place.iterdir() if one.suffix.lower() in PICTURES)
+    if not found:
         raise ValueError(f"video {place} has no frames; replace it or leave its questions out")
-    return frames
+    return [found[index] for index in places(len(found), count)]
 
 
-def _decode(path: Path, count: int) -> list[Any]:
-    """Twice through the file: containers do not always say truly how many frames they hold."""
-    import av
+def _decode(path: Path, limits: Limits) -> list[Any]:
+    from gazekit.data.video import PyAVReader
 
     try:
-        with av.open(str(path)) as file:
-            total = sum(1 for _ in file.decode(video=0))
-        wanted, frames = set(places(total, count)), []
-        with av.open(str(path)) as file:
-            for index, frame in enumerate(file.decode(video=0)):
-                if index in wanted:
-                    frames.append(frame.to_ndarray(format="rgb24"))
-    except (av.FFmpegError, IndexError) as error:
+        with path.open("rb") as file:
+            return list(PyAVReader().read(file, VideoFile(path=str(path)), limits).images)
+    except (RowFault, OSError) as error:
         raise ValueError(
             f"video {path} cannot be decoded ({error}); replace the file or leave its questions out"
         ) from error
-    return frames

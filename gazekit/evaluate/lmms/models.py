@@ -42,7 +42,7 @@ class _Model(lmms):
         dtype: Type of the weights, by torch's name; None = as they were saved.
         system: gaze, dense or random.
         seed: Of regions by lot.
-        frames: Of a video at most.
+        frames: Of a video at most, one a second.
         attended: File that the attended entries are appended to, one JSON object a line; processes beside the first
             put their number behind its name. "" = none is kept.
         imports: Modules of one's own that the composition names, with a plus between them.
