@@ -26,7 +26,7 @@ class Plan:
 
     Attributes:
         profile: Whose prompts and scorers: lmms or cambrian.
-        limit: Samples, the first ones; None = all.
+        limit: Samples, the first ones, and those that belong to the last of them; None = all.
         batch_size: Samples at a time. The same batches are made whoever answers them and wherever one goes on.
         blind: Images and videos are left out: what is right without looking.
         frames: Of a video at most.
@@ -97,7 +97,9 @@ def evaluate(
         ValueError: What is in the folder was made with other settings, a doc lacks a column, or there is no doc.
     """
     plan = plan or Plan()
-    count = len(docs) if plan.limit is None else min(plan.limit, len(docs))
+    count = (
+        len(docs) if plan.limit is None else min(-(-plan.limit // task.together) * task.together, len(docs))
+    )
     if not count:
         raise ValueError(f"docs of {task.name} must not be empty, got none")
     asked = _settings(task, plan, responder, count, settings or {}) | {"model": model, "system": system}
@@ -144,10 +146,20 @@ def evaluate(
 
 
 def question_of(task: Task, docs: Any, doc: Mapping[str, Any], plan: Plan) -> tuple[str, Question]:
-    """The prompt of a doc and the question that it makes."""
+    """The prompt of a doc and the question that it makes.
+
+    Raises:
+        ValueError: The doc lacks a column that the prompt needs.
+    """
     form = task.forms[plan.profile]
-    prompt = form.prompt(doc)
-    shown = [] if plan.blind else (form.shown or task.shown)(doc)
+    try:
+        prompt = form.prompt(doc)
+        shown = [] if plan.blind else (form.shown or task.shown)(doc)
+    except KeyError as missing:
+        raise ValueError(
+            f"docs of {task.name} must have the column {missing}, got {', '.join(sorted(doc))}; are they rows of "
+            f"{task.source.name}?"
+        ) from missing
     if task.kind == "video" and shown:
         clips = [read_frames(video_at(docs, name), plan.frames, plan.fps) for name in shown]
         content = [{"type": "video"}, {"type": "text", "text": prompt}]

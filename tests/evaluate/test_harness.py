@@ -198,7 +198,10 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_limits_and_empty_benchmarks():
-    assert len(ask(plan=Plan(batch_size=4, max_new_tokens=2, limit=2)).records) == 2
+    for limit, count in ((2, 2), (3, 4), (100, 6)):
+        assert len(ask(plan=Plan(batch_size=4, max_new_tokens=2, limit=limit)).records) == count, (
+            "MME's pairs"
+        )
     with pytest.raises(ValueError, match="docs of gqa must not be empty"):
         evaluate(TASKS["gqa"], [], Responder(*cambrian()))
 

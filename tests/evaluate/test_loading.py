@@ -35,9 +35,7 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-@pytest.mark.parametrize(
-    "place", ["chartqa.parquet", "chartqa/part-0.parquet", "ChartQA/data/x.parquet", "x.parquet"]
-)
+@pytest.mark.parametrize("place", ["chartqa.parquet", "chartqa/part-0.parquet", "ChartQA/data/x.parquet"])
 @pytest.mark.parametrize("encoded", [False, True])
 def test_files_of_parquet(place, encoded, tmp_path):
     write(tmp_path / "data" / place, ROWS["chartqa"](), encoded=encoded)
@@ -46,6 +44,7 @@ def test_files_of_parquet(place, encoded, tmp_path):
     for doc, row in zip(docs, ROWS["chartqa"](), strict=True):
         assert doc["question"] == row["question"]
         assert doc["image"].tobytes() == row["image"].tobytes()
+    assert len(load(TASKS["chartqa"], next((tmp_path / "data").rglob("*.parquet")))) == 7
     with pytest.raises(IndexError, match="index 7 is outside a benchmark of 7 samples"):
         docs[7]
 
@@ -76,6 +75,23 @@ def test_a_copy_of_a_data_set_with_its_configurations(tmp_path):
     )
     assert [doc["prompt"] for doc in load(TASKS["cv_bench_ade"], tmp_path)] == ["p 0", "p 2", "p 4"]
     assert [doc["prompt"] for doc in load(TASKS["cv_bench_omni3d"], folder)] == ["d", "d"]
+
+
+def test_the_split_is_taken_where_files_are_named_by_it(tmp_path):
+    for split, count in (("train", 2), ("test", 3)):
+        write(tmp_path / "ChartQA" / "data" / f"{split}-00000-of-00001.parquet", ROWS["chartqa"](count))
+    assert len(load(TASKS["chartqa"], tmp_path / "ChartQA")) == 3
+
+
+def test_another_benchmarks_file_is_not_taken(tmp_path):
+    write(tmp_path / "gqa.parquet", gqa_rows())
+    with pytest.raises(FileNotFoundError, match="mme needs the data set"):
+        load(TASKS["mme"], tmp_path)
+    docs = load(TASKS["mme"], tmp_path / "gqa.parquet")
+    with pytest.raises(
+        ValueError, match=r"docs of mmvp must have the column 'Question', got answer, .* lmms-lab-eval/MMVP\?"
+    ):
+        evaluate(TASKS["mmvp"], docs, Responder(*cambrian()))
 
 
 def test_code_beside_a_data_set_is_not_run(tmp_path):

@@ -58,6 +58,7 @@ MMVP = Task(
     fields=("Index", "Question", "Options", "Correct Answer"),
     sample=lambda doc, place: str(doc["Index"]),
     group=lambda doc: str((int(doc["Index"]) - 1) // 2),
+    together=2,
 )
 REALWORLDQA = Task(
     name="realworldqa",

@@ -67,7 +67,8 @@ def load(task: Task, data: Path | None = None) -> Docs:
     Args:
         task: The benchmark.
         data: A folder that holds it: as `NAME.parquet`, or in a folder `NAME` (the task's, or the data set's on the
-            hub), be it files of parquet or a copy of the data set; or the files themselves. None = from the hub.
+            hub), be it files of parquet or a copy of the data set; or that folder or file itself. None = from the
+            hub.
 
     Raises:
         FileNotFoundError: It is not there; the message says what to download and where to put it.
@@ -75,6 +76,8 @@ def load(task: Task, data: Path | None = None) -> Docs:
         ValueError: The rows lack a column.
     """
     source = task.source
+    if data is None and task.kind == "video":
+        raise _missing(task, "its videos are files that the hub's table only names")
     if data is None:
         tables = [_from_hub(task, config) for config in source.configs]
         place = None
@@ -90,9 +93,7 @@ def load(task: Task, data: Path | None = None) -> Docs:
     if source.join is not None and "image" not in tables[0].column_names:
         images = _images(task, place)
     videos = None
-    if task.kind == "video":
-        if place is None:
-            raise _missing(task, "its videos come as files that the hub's table only names")
+    if place is not None and task.kind == "video":
         root = place if place.is_dir() else place.parent
         videos = _videos(root)
     return Docs(rows, images=images, key=source.join.key if source.join else "", videos=videos)
@@ -120,7 +121,7 @@ def _from_hub(task: Task, config: str | None) -> Any:
     try:
         return _decoded(datasets.load_dataset(task.source.name, config, split=task.source.split))
     except (OSError, ValueError, RuntimeError) as error:
-        raise _missing(task, f"the hub did not give it ({str(error).splitlines()[0]})") from error
+        raise _missing(task, f"the hub did not give it ({_first_line(error)})") from error
 
 
 def _from_folder(task: Task, place: Path) -> list[Any]:
@@ -137,13 +138,15 @@ def _from_folder(task: Task, place: Path) -> list[Any]:
         files = [place] if place.is_file() else sorted(place.rglob("*.parquet"))
         if source.join is not None and len(files) > 1:
             files = [file for file in files if source.join.config not in str(file)]
+        # Files of several splits are named by them, as on the hub.
+        files = [file for file in files if file.name.startswith(source.split)] or files
         return [
             _decoded(
                 datasets.load_dataset("parquet", data_files=[str(file) for file in files], split="train")
             )
         ]
     except (OSError, ValueError, RuntimeError) as error:
-        raise _missing(task, f"{place} does not hold it ({str(error).splitlines()[0]})") from error
+        raise _missing(task, f"{place} does not hold it ({_first_line(error)})") from error
 
 
 def _decoded(table: Any) -> Any:
@@ -195,7 +198,7 @@ def _place(task: Task, data: Path) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    if data.is_file() or any(data.glob("*.parquet")) or (data / "README.md").is_file():
+    if data.is_file() or data.name in (task.name, name) or (data / "README.md").is_file():
         return data
     raise _missing(task, f"{data} has neither {task.name}.parquet nor a folder {task.name} or {name}")
 
@@ -208,6 +211,10 @@ def _videos(root: Path) -> dict[str, Path]:
             for name in (one.relative_to(root).as_posix(), one.name, one.stem):
                 found.setdefault(name, one)
     return found
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _form(config: str | None) -> str | None:

@@ -26,4 +26,5 @@ MME = Task(
     },
     fields=("question_id", "category", "question", "answer"),
     group=lambda doc: f"{doc['category']}/{doc['question_id']}",
+    together=2,
 )

@@ -94,6 +94,7 @@ class Task:
         fields: Columns that a record keeps: what scoring needs.
         sample: What names a doc, from it and its place in the data.
         group: What a doc shares with others that are therefore not independent of it; "" = nothing.
+        together: Neighbours that are scored as one; a limit never parts them.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Task:
     fields: tuple[str, ...]
     sample: Callable[[Doc, int], str] = lambda doc, place: str(place)
     group: Callable[[Doc], str] = lambda doc: ""
+    together: int = 1
 
     def kept(self, doc: Doc) -> dict[str, Any]:
         """The fields of a doc that its record keeps."""
