@@ -123,17 +123,13 @@ def test_what_is_not_run_says_why_and_is_a_download():
 
 def test_every_command_runs(downloaded, capsys, monkeypatch):
     lines, reader = commands(), Reader(downloaded, gpus=1)
-    trainings = [line for line in lines if " train " in line]
-    assert trainings[-1] == trainings[-2]  # the second goes on where the first was stopped
-    stopped = False
-    for line in lines:
-        if line == trainings[-1] and not stopped:
-            with monkeypatch.context() as patch, pytest.raises(PowerCut):
-                cut_the_power(patch, after=2)
-                reader.type(line)
-            stopped = True
-            continue
-        assert reader.type(line) == 0, f"{line}\n{capsys.readouterr().err}"
+    *_, before, again = (place for place, line in enumerate(lines) if " train " in line)
+    assert lines[before] == lines[again]  # the second goes on where the first was stopped
+    for place, line in enumerate(lines):
+        if place == before:
+            interrupted(reader, line, monkeypatch)
+        else:
+            assert reader.type(line) == 0, f"{line}\n{capsys.readouterr().err}"
     look_at(downloaded, capsys.readouterr().out)
     assert [row["step"] for row in read_history(downloaded / LAST_RUN / "1-video")] == list(
         range(1, STEPS + 1)
@@ -153,18 +149,20 @@ class PowerCut(Exception):
     """What stops a run."""
 
 
-def cut_the_power(patch: pytest.MonkeyPatch, after: int) -> None:
-    """Stops a training in the step after so many."""
-    step = torch.optim.AdamW.step
-    taken = []
+def interrupted(reader: Reader, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a command that trains, and stops it in its last step."""
+    step, taken = torch.optim.AdamW.step, []
 
-    def stop(self, *arguments, **named):
-        if len(taken) == after:
+    def until(self, *arguments, **named):
+        if len(taken) == STEPS - 1:
             raise PowerCut
         taken.append(1)
         return step(self, *arguments, **named)
 
-    patch.setattr(torch.optim.AdamW, "step", stop)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", until)
+        with pytest.raises(PowerCut):
+            reader.type(line)
 
 
 def look_at(folder: Path, said: str) -> None:
