@@ -63,7 +63,8 @@ def benchmarks(folder: Path) -> None:
 
 
 def _complete(doc: dict, name: str) -> None:
-    """Columns that tell samples of one table apart, where the sample of the prompts does without."""
+    """Columns that group samples, which prompts do without."""
+    doc |= {"task_type": "count", "duration": "short"}
     if name == "tempcompass_rule":
         doc["form"] = "yes_no"
     elif name == "cv_bench_omni3d":
