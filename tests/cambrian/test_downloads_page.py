@@ -19,7 +19,7 @@ import torch
 from gazekit.cli import main
 from gazekit.data import JsonRows
 from gazekit.evaluate.results import Result
-from tests.cambrian.downloads import benchmarks, training_sets
+from tests.cambrian.downloads import benchmarks, ones_own, training_sets
 from tests.cambrian.small import few_steps, parts
 from tests.test_docs import ROOT, of
 
@@ -101,6 +101,7 @@ def downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     training_sets(tmp_path / "data")
     benchmarks(tmp_path / "data/benchmarks")
+    ones_own(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
