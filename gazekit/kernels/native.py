@@ -62,7 +62,8 @@ def decode(
             f"at most {_GROUP} query heads may share a KV head, got {query.shape[1] // key.shape[1]}; use naive.decode"
         )
     key, value = (field if field.stride(3) == 1 else field.contiguous() for field in (key, value))
-    query, begin, count = query.contiguous(), begin.contiguous(), count.contiguous()
+    query, row = query.contiguous(), row.long()
+    begin, count = begin.long().contiguous(), count.long().contiguous()
     index = index.to(torch.int32).contiguous()
     asking, asked = _aligned(asking), _aligned(asked)
     out = value.new_empty(*query.shape[:2], value.shape[3])

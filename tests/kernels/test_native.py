@@ -101,6 +101,12 @@ def test_who_sees_nothing_gets_zeros(level, dtype):
     assert not native.decode(**given).any()
 
 
+def test_places_may_be_integers_of_any_width(level):
+    given = arguments(8, 2, [36, 7, 36, 5], dtype=torch.float32)
+    narrow = {name: given[name].to(torch.int32) for name in ("begin", "count", "row")}
+    assert torch.equal(native.decode(**given | narrow), native.decode(**given))
+
+
 def test_padding_looks_at_no_region(level):
     given = arguments(4, 2, [5, 7], frees=0, dtype=torch.float32)
     given["row"] = torch.tensor([0, -1])
