@@ -81,7 +81,7 @@ def _automatic(entries: Entries, plan: Plan) -> str:
 def _say(name: str, passed: Mapping[str, str]) -> None:
     why = "".join(f"; not {other}: {reason}" for other, reason in passed.items())
     after = _PREFERENCE[_PREFERENCE.index(name) + 1 :]
-    why += f"; {' and '.join(after)} could stand in for it" if after else ""
+    why += f"; not asked: {', '.join(after)}" if after else ""
     # The same but for its numbers is the same answer.
     answer = name + re.sub(r"\d+", "", why)
     if answer not in _said:

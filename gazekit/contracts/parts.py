@@ -199,7 +199,8 @@ class Store(Protocol):
     def fetch(self, selection: Selection | None) -> Entries:
         """The entries that a selection looks at, and all free ones; None = everything.
 
-        For each KV head that is every member of the regions that any row of its query heads chose. The selection's ids
+        For each KV head that is every member of the regions that any row of its query heads chose; only complete regions
+        may be chosen, since copies of others would age. The selection's ids
         stay as they are: `begin` says where each region lies, and `count` is 0 for one that is not at hand. They lie in
         no particular order, and others may lie between them.
         """

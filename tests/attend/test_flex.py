@@ -104,6 +104,13 @@ def test_gradients_on_a_cpu_are_refused():
         assert isinstance(choose("flex", asking, made.plan), FlexBackend)
 
 
+def test_one_query_on_a_cpu_is_refused_but_by_the_unfused_form():
+    made = scene(CASES["one query"])
+    made = replace(made, query=made.query[:, :, :1], plan=made.plan.narrow(0, 1))
+    assert "cannot compile it for one query" in FlexBackend().refuses(made.entries, made.plan)
+    assert FlexBackend(compiled=False).refuses(made.entries, made.plan) is None
+
+
 def test_rules_on_tokens_are_refused():
     made = scene(CASES["keeps"])
     assert "a rule keeps entries in view" in FlexBackend().refuses(made.entries, made.plan)
