@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gazekit.attend import check_backend_name
 from gazekit.bench.decoder import Layers, layers_of
 from gazekit.bench.memory import peak_bytes
 from gazekit.bench.scene import clips_of
@@ -137,6 +138,8 @@ def bench_train(
     Raises:
         ValueError: A backend has an unknown name.
     """
+    for name in backends:
+        check_backend_name(name)
     forms, dense = _attention(shape, backends) if shape.scope == "attention" else _layers(shape, backends)
     refused: dict[str, str] = {}
     peaks: dict[str, int] = {}

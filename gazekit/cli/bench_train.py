@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
 
 if TYPE_CHECKING:
     from gazekit.bench import TrainResult
@@ -22,6 +21,7 @@ def train(arguments: argparse.Namespace, device: str) -> None:
 
     Raises:
         ValueError: A shape or backend is not known, or more is looked at than there is.
+        OSError: The file cannot be written; said before anything is measured.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -30,10 +30,11 @@ def train(arguments: argparse.Namespace, device: str) -> None:
     from gazekit.bench.decoder import MLP_DIMS
     from gazekit.gaze import shape_of
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(arguments.threads)
+    check_writable(arguments.json)
     sizes = shape_of(arguments.shape)
     mlp_dim = arguments.mlp or MLP_DIMS.get(arguments.shape, 3 * sizes.hidden_dim)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(arguments.threads)
     results: list[TrainResult] = []
     try:
         about = machine(device)
@@ -51,13 +52,16 @@ def train(arguments: argparse.Namespace, device: str) -> None:
                 results += latest
                 progress.stop_task(task)
                 _print_train(arguments, latest)
+                if arguments.json is not None:
+                    table = {
+                        "results": [asdict(one) for one in results],
+                        "machine": about,
+                        "versions": versions(),
+                    }
+                    write_json(arguments.json, table)
     finally:
         torch.set_num_threads(threads)
     print_facts("machine", {name: str(value) for name, value in about.items()})
-    if arguments.json is not None:
-        table = {"results": [asdict(one) for one in results], "machine": about, "versions": versions()}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
 
 
 def _print_train(arguments: argparse.Namespace, found: list[TrainResult]) -> None:

@@ -60,7 +60,7 @@ def test_it_refuses_queries_that_autograd_follows():
     made = region_major(scene(LAST["image"]))
     assert "no backward" in NATIVE.refuses(made.entries, replace(made.plan, tracked=True))
     with pytest.raises(
-        ValueError, match="query must not require a gradient .* build the plan with tracked=True"
+        ValueError, match=r"query must not require a gradient .* build the plan with tracked=True"
     ):
         NATIVE.attend(made.query.requires_grad_(), made.entries, made.plan)
     with torch.no_grad():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from gazekit.cli.arguments import count, positive
@@ -48,9 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from gazekit.bench import OverheadShape, bench_overhead, machine, versions
-    from gazekit.cli.output import print_table
+    from gazekit.cli.output import check_writable, print_table, write_json
     from gazekit.gaze import shape_of
 
+    check_writable(arguments.json)
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
@@ -70,6 +70,5 @@ def run(arguments: argparse.Namespace) -> int:
     print_table((title, "ms", "overhead", "error"), rows)
     if arguments.json is not None:
         table = {"overhead": asdict(found), "machine": about, "versions": versions()}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+        write_json(arguments.json, table)
     return 0
