@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import DecodeResult, DecodeShape, DecodeTable, DenseResult
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _USUAL = (10_240,)
 _DRAWN = (1024, 4096, 16_384, 65_536, 163_840, 262_144, 1_048_576)
 _LAYERED = 163_840  # above it one layer alone is larger than caches are
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def decode(arguments: argparse.Namespace, device: str) -> None:
@@ -73,7 +73,7 @@ def _shapes(arguments: argparse.Namespace, device: str) -> list[DecodeShape]:
             sizes=shape_of(arguments.shape), visual=number,
             attend=arguments.attend if named else min(arguments.attend, number), text=arguments.text,
             context=arguments.context, batch=arguments.batch, share=arguments.share,
-            layers=arguments.layers if number <= _LAYERED else 1, dtype=_DTYPES[arguments.dtype], device=device,
+            layers=arguments.layers if number <= _LAYERED else 1, dtype=dtype_of(arguments), device=device,
             seed=arguments.seed,
         )
         for number in visual

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import OffloadResult
-
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def offload(arguments: argparse.Namespace, device: str) -> None:
@@ -40,7 +39,7 @@ def offload(arguments: argparse.Namespace, device: str) -> None:
         decode = DecodeShape(
             sizes=shape_of(arguments.shape), visual=arguments.visual, attend=arguments.attend, text=arguments.text,
             context=arguments.context, batch=arguments.batch, share=arguments.share, layers=arguments.layers,
-            dtype=_DTYPES[arguments.dtype], device=device, seed=arguments.seed,
+            dtype=dtype_of(arguments), device=device, seed=arguments.seed,
         )  # fmt: skip
         shapes = [
             OffloadShape(

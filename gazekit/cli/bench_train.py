@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import TrainResult
-
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def train(arguments: argparse.Namespace, device: str) -> None:
@@ -43,7 +42,7 @@ def train(arguments: argparse.Namespace, device: str) -> None:
                 shape = TrainShape(
                     sizes=sizes, mlp_dim=mlp_dim, visual=visual, attend=arguments.attend, text=arguments.text,
                     context=arguments.context, batch=arguments.batch, scope=arguments.scope, layers=arguments.layers,
-                    share=arguments.share, dtype=_DTYPES[arguments.dtype], device=device, seed=arguments.seed,
+                    share=arguments.share, dtype=dtype_of(arguments), device=device, seed=arguments.seed,
                 )  # fmt: skip
                 task = progress.add_task(f"{visual:,} visual tokens", total=arguments.repeats)
                 for found in bench_train(shape, arguments.backend, repeats=arguments.repeats):
