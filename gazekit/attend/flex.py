@@ -83,11 +83,11 @@ def compiles_for_little(entries: Entries, plan: Plan) -> str | None:
 def _structure(plan: Plan, entries: Entries, num_heads: int) -> Structure:
     """The structure of the plan, made once a forward where the same tokens come again."""
     known: dict[str, Any] = plan.memo
-    found = known.get("flex")
-    if found is None or found[0] is not plan.query or found[1] is not entries.tokens:
-        found = plan.query, entries.tokens, structure_of(plan, entries.tokens, num_heads)
+    found, use = known.get("flex"), (plan.confined, plan.regions.count, num_heads)
+    if found is None or found[0] is not plan.query or found[1] is not entries.tokens or found[2] != use:
+        found = plan.query, entries.tokens, use, structure_of(plan, entries.tokens, num_heads)
         known["flex"] = found
-    return found[2]
+    return found[3]
 
 
 @cache
