@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gazekit.cli.arguments import positive
+from gazekit.cli.arguments import add_file, positive
 
 
 def add(kinds: argparse._SubParsersAction) -> None:
@@ -27,7 +27,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
     data.add_argument(
         "--rows", type=positive, metavar="N", help="measure the index of a file of N rows as well (1 KB each)"
     )
-    data.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(data)
 
 
 def run(arguments: argparse.Namespace) -> int:
