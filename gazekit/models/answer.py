@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-from transformers import AutoModelForImageTextToText
 
 from gazekit.contracts.device import choose_device
-from gazekit.models.anatomy import config_at
-from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.config import CambrianConfig
 from gazekit.models.pictures import ImageLike, open_picture
-from gazekit.models.processor import CambrianProcessor
-from gazekit.models.retrofit.apply import apply_gaze
-from gazekit.models.retrofit.processors import Conversations, load_processor
+from gazekit.models.retrofit.processors import Conversations
+from gazekit.models.saved import open_saved
 
 
 def generate(
@@ -44,19 +38,12 @@ def generate(
     place, pictures = choose_device(device), [open_picture(image) for image in images]
     content = [*({"type": "image"} for _ in images), {"type": "text", "text": ask}]
     messages = [{"role": "user", "content": content}]
-    model: Any
-    processor: Any
-    if config_at(model_dir).model_type == CambrianConfig.model_type:
-        processor = CambrianProcessor.from_pretrained(model_dir)
-        model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports))
+    model, processor = open_saved(model_dir, device=place, imports=imports)
+    if model.config.model_type == CambrianConfig.model_type:
         prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
         inputs = processor(text=prompt, images=pictures)
     else:
-        processor = load_processor(model_dir)
-        model = AutoModelForImageTextToText.from_pretrained(model_dir, trust_remote_code=False)
-        if getattr(model.config, "gaze", None) is not None:
-            model = apply_gaze(model, processor=processor, imports=imports)
         inputs = Conversations(processor).encode_question(messages, pictures)
-    model, inputs = model.to(place).eval(), inputs.to(place)
+    inputs = inputs.to(place)
     out = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
     return str(processor.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()

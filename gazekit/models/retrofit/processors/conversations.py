@@ -87,22 +87,30 @@ class Conversations:
         return {**tensors, "labels": labels}
 
     def encode_question(
-        self, messages: Sequence[Mapping[str, Any]], images: Sequence[ImageLike] | None = None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        images: Sequence[ImageLike] | None = None,
+        videos: Sequence[Sequence[ImageLike]] | None = None,
     ) -> BatchFeature:
         """One conversation for the assistant to go on with, a batch of one.
 
         Args:
             messages: As for `encode_conversation`; the last is not the assistant's.
             images: Images in order.
+            videos: Videos in order, each the frames that are shown.
         """
         text = self._written(messages, asks=True)
         pictures = [open_picture(image) for image in images or []]
-        return self.processor(
+        clips = [[open_picture(frame) for frame in clip] for clip in videos or []]
+        shown: dict[str, Any] = {"videos": clips, "do_sample_frames": False} if clips else {}
+        encoded = self.processor(
             text=[text],
             images=[pictures] if pictures else None,
             return_tensors="pt",
             add_special_tokens=not self._begins(text),
+            **shown,
         )
+        return BatchFeature({name: value for name, value in encoded.items() if isinstance(value, Tensor)})
 
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
         """Pads encoded samples to a batch; what belongs to images follows in their order, padded with zeros."""
