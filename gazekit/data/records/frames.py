@@ -62,10 +62,13 @@ def choose_frames(times: Sequence[float], targets: Sequence[float]) -> list[int]
     return sorted(set(seen))
 
 
-def read_folder(folder: Path, video: VideoFile, root: DataRoot, limits: Limits) -> Frames:
+def read_folder(
+    folder: Path, video: VideoFile, root: DataRoot, limits: Limits, *, header_only: bool = False
+) -> Frames:
     """The frames of a folder that are shown.
 
-    They are in the order of their names, numbers counted as such, and evenly apart.
+    They are in the order of their names, numbers counted as such, and evenly apart. With `header_only` no frame is
+    decoded, only its size is read.
 
     Raises:
         RowFault: There are none, or one cannot be read.
@@ -82,7 +85,9 @@ def read_folder(folder: Path, video: VideoFile, root: DataRoot, limits: Limits) 
     times = [number / rate for number in range(last + 1)]
     chosen = choose_frames(times, choose_times(begin, end, limits))
     pictures = [
-        read_picture(ImageFile(f"{video.path}/{names[number]}"), root, pixels=limits.pixels)
+        read_picture(
+            ImageFile(f"{video.path}/{names[number]}"), root, pixels=limits.pixels, header_only=header_only
+        )
         for number in chosen
     ]
     return Frames(tuple(pictures), tuple(times[number] for number in chosen))
