@@ -62,6 +62,11 @@ def choose_frames(times: Sequence[float], targets: Sequence[float]) -> list[int]
     return sorted(set(seen))
 
 
+def list_pictures(folder: Path) -> list[str]:
+    """The names of the images in a folder by their endings, numbers in them counted as such."""
+    return sorted((n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)), key=_natural)
+
+
 def read_folder(
     folder: Path, video: VideoFile, root: DataRoot, limits: Limits, *, header_only: bool = False
 ) -> Frames:
@@ -73,7 +78,7 @@ def read_folder(
     Raises:
         RowFault: There are none, or one cannot be read.
     """
-    names = sorted((n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)), key=_natural)
+    names = list_pictures(folder)
     last = len(names) - 1 if video.last_frame is None else min(video.last_frame, len(names) - 1)
     rate = video.fps or next((r for text, r in limits.folder_fps.items() if text in video.path), 1.0)
     begin = max(video.start or 0.0, (video.first_frame or 0) / rate)
