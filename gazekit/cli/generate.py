@@ -26,6 +26,8 @@ def generate(arguments: argparse.Namespace) -> int:
     for folder in (arguments.folder, arguments.root):
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
+    if arguments.prompts is not None and not arguments.prompts.is_file():
+        raise FileNotFoundError(f"there is no file {arguments.prompts}")
     load_quietly()
     if arguments.folder is None and arguments.prompts is None:
         return _one(arguments, model)

@@ -148,8 +148,9 @@ def _read(
     name, ask = str(number), ""
     try:
         row = prompts.rows[number]
+        name = str(number if row.get("id") is None else row["id"])
         record = read_prompt(row)
-        name, ask = str(number if row.get("id") is None else row["id"]), str(row["ask"])
+        ask = str(row["ask"])
         if name in seen:
             return Asked(name, ask, None, f"id {name} is there twice; give each prompt its own")
     except ValueError as error:
