@@ -12,8 +12,8 @@ def add(kinds: argparse._SubParsersAction) -> None:
     """Adds the kind of measurement."""
     data = kinds.add_parser(
         "data",
-        help="reading conversations with images and videos on one core, against bare decoding of the same files",
-        description="Reading conversations with images and videos on one core, against bare decoding of the same files.",
+        help="reading conversations with images and videos, against bare decoding of the same files",
+        description="Reading conversations with images and videos, against bare decoding of the same files.",
         epilog="example:\n  gazekit bench data --side 384 --rows 1000000\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
