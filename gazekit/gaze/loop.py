@@ -193,4 +193,6 @@ def _backend(
     """The backend for this use, asked for once per forward."""
     if use not in forward.backends:
         forward.backends[use] = choose(gaze.backend, outline, plan)
+        if forward.trace is not None:
+            forward.trace.backends.add(type(forward.backends[use]).__name__)
     return forward.backends[use]

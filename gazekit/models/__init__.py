@@ -24,6 +24,7 @@ from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.lora import Lora
 from gazekit.models.retrofit.processors import load_processor, make_processor
 from gazekit.models.retrofit.source import Retrofit
+from gazekit.models.saved import open_saved
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tiles import tile_grid, views
@@ -42,6 +43,6 @@ __all__ = [
     "KnownText", "Lora", "MaxCompressor", "Projector", "Question", "Retrofit", "Sampling", "StateSplit", "Talk",
     "TokenizerSource", "UnitForm", "UnshuffleCompressor", "VisionTower", "add_context_tokens", "add_tokens",
     "anatomy_of", "config_at", "extract", "generate", "known_text", "known_vision", "layout_from_ids", "load_parts",
-    "load_processor", "load_projector", "make_processor", "save_parts", "sizes_of", "splice", "split_state",
-    "stock_language", "tile_grid", "token_ids", "units_in", "views", "widened",
+    "load_processor", "load_projector", "make_processor", "open_saved", "save_parts", "sizes_of", "splice",
+    "split_state", "stock_language", "tile_grid", "token_ids", "units_in", "views", "widened",
 ]  # fmt: skip

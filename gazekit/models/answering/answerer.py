@@ -10,22 +10,19 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, BatchFeature, LogitsProcessorList
+from transformers import BatchFeature, LogitsProcessorList
 from transformers.cache_utils import Cache
 from transformers.generation.streamers import BaseStreamer
 
 from gazekit.contracts.device import choose_device
 from gazekit.gaze.cache import cache_name
-from gazekit.models.anatomy import config_at
 from gazekit.models.answering.prompts import CambrianPrompts, Prompts, StockPrompts
 from gazekit.models.answering.question import Question
 from gazekit.models.answering.sampling import Sampling
 from gazekit.models.answering.streaming import WordStreamer
-from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.config import CambrianConfig
-from gazekit.models.processor import CambrianProcessor
-from gazekit.models.retrofit.apply import apply_gaze
-from gazekit.models.retrofit.processors import Conversations, load_processor
+from gazekit.models.retrofit.processors import Conversations
+from gazekit.models.saved import open_saved
 
 
 @dataclass(frozen=True)
@@ -71,21 +68,13 @@ class Answerer:
         Raises:
             ValueError: The composition names what may not be imported, or the processor of a VLM has no chat template.
         """
-        place = choose_device(device)
-        processor: Any
-        model: Any
+        model, processor = open_saved(model_dir, device=choose_device(device), imports=imports)
         prompts: Prompts
-        if config_at(model_dir).model_type == CambrianConfig.model_type:
-            processor = CambrianProcessor.from_pretrained(model_dir)
-            model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports))
+        if model.config.model_type == CambrianConfig.model_type:
             prompts = CambrianPrompts(processor)
         else:
-            processor = load_processor(model_dir)
             prompts = StockPrompts(Conversations(processor))
-            model = AutoModelForImageTextToText.from_pretrained(model_dir, trust_remote_code=False)
-            if getattr(model.config, "gaze", None) is not None:
-                model = apply_gaze(model, processor=processor, imports=imports)
-        return cls(model.to(place).eval(), prompts, processor.decode)
+        return cls(model, prompts, processor.decode)
 
     def answer(self, questions: Sequence[Question], sampling: Sampling | None = None) -> list[str]:
         """The answers to several questions, in one batch.

@@ -91,9 +91,8 @@ class Conversations:
         self,
         messages: Sequence[Mapping[str, Any]],
         images: Sequence[ImageLike] | None = None,
-        *,
-        videos: Sequence[Sequence[ImageLike]] = (),
-        timestamps: Sequence[Sequence[float] | None] = (),
+        videos: Sequence[Sequence[ImageLike]] | None = None,
+        timestamps: Sequence[Sequence[float] | None] | None = None,
     ) -> BatchFeature:
         """One conversation for the assistant to go on with, a batch of one.
 
@@ -109,13 +108,14 @@ class Conversations:
         """
         text = self._written(messages, asks=True)
         pictures = [open_picture(image) for image in images or []]
-        return self.processor(
+        encoded = self.processor(
             text=[text],
             images=[pictures] if pictures else None,
             return_tensors="pt",
             add_special_tokens=not self._begins(text),
-            **(films_of(self.processor, videos, timestamps) if videos else {}),
+            **(films_of(self.processor, videos, timestamps or ()) if videos else {}),
         )
+        return BatchFeature({name: value for name, value in encoded.items() if isinstance(value, Tensor)})
 
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
         """Pads encoded samples to a batch; what belongs to images follows in their order, padded with zeros."""
