@@ -84,7 +84,7 @@ def _decode_all(path: Path, targets: list[float]) -> int:
     """Plain PyAV: every frame decoded, in this thread; a picture of each first one that is not before its time."""
     import av
 
-    shown = []
+    shown: list[object] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
