@@ -47,7 +47,7 @@ class GatherBackend:
         pieces, free = pieces_of(entries, plan), entries.free or 0
         if pieces.most == 0 and free == key.shape[2]:
             return value.new_zeros(*query.shape[:3], value.shape[3])
-        reading = _reading(entries, pieces, heads, tracked=workspace is None)
+        reading = _reading(entries, pieces, heads, key.shape[2] - free, tracked=workspace is None)
         if not reading.gathers:
             return _attend_all(query, entries, plan, workspace)
         members = members_of(pieces, entries, spare=min(free, key.shape[2] - 1))
@@ -60,9 +60,12 @@ class GatherBackend:
         weights = _softmax(logits * plan.scale, may_be_blind=pieces.least == 0 or members.there is not None)
         return _weighted(weights.to(value.dtype), entries, members)[:, :, None]
 
-    def reads(self, plan: Plan) -> Selection | None:
-        """The regions that are chosen: of what it does not refuse, all that is in view."""
-        return plan.selection
+    def reads(self, num_heads: int, entries: Entries, plan: Plan) -> Selection | None:
+        """The regions that are chosen, unless keys or all are better read by one product."""
+        tracked = plan.tracked or followed(entries.key, entries.value)
+        free = (entries.stored or entries.key.shape[2]) - (entries.free or 0)
+        reading = _reading(entries, pieces_of(entries, plan), num_heads, free, tracked)
+        return plan.selection if reading.gathers and reading.keys != "whole" else None
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
         """Whatever is not one routing query per sample over regions that lie contiguously."""
@@ -76,15 +79,17 @@ def whole_is_cheaper(entries: Entries, plan: Plan) -> str | None:
     """
     pieces = pieces_of(entries, plan)
     heads = max(pieces.begin.shape[1], entries.key.shape[1])
-    if _reading(entries, pieces, heads, tracked=plan.tracked or followed(entries.key, entries.value)).gathers:
+    free = entries.key.shape[2] - (entries.free or 0)
+    tracked = plan.tracked or followed(entries.key, entries.value)
+    if _reading(entries, pieces, heads, free, tracked).gathers:
         return None
     return f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
 
 
-def _reading(entries: Entries, pieces: Pieces, heads: int, tracked: bool) -> Reading:
+def _reading(entries: Entries, pieces: Pieces, heads: int, free: int, tracked: bool) -> Reading:
     key, value = entries.key, entries.value
     return reading_of(
-        entries=key.shape[2], free=key.shape[2] - (entries.free or 0), chosen=pieces.most, heads=heads,
+        entries=entries.stored or key.shape[2], free=free, chosen=pieces.most, heads=heads,
         kv_heads=key.shape[1], choosing=pieces.begin.shape[1], key_bytes=key.shape[3] * key.itemsize,
         value_bytes=value.shape[3] * value.itemsize, tracked=tracked,
     )  # fmt: skip

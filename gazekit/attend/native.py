@@ -53,7 +53,7 @@ class NativeBackend:
         )
         return out[:, :, None]
 
-    def reads(self, plan: Plan) -> Selection | None:
+    def reads(self, num_heads: int, entries: Entries, plan: Plan) -> Selection | None:
         """The regions that are chosen: of what it does not refuse, all that is in view."""
         return plan.selection
 

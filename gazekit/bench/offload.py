@@ -22,6 +22,7 @@ from gazekit.contracts import (
     Regions,
     Rows,
     Selection,
+    Sparing,
     Store,
     TokenLayout,
     View,
@@ -211,9 +212,10 @@ def _decode(bench: _Bench, decoded: _Decoded, tell: Progress) -> None:
             for name, store in stores.items():
                 begun = time.perf_counter()
                 chosen = _select(bench, layer, plan, complete)
-                entries = store.fetch(chosen)
-                asked = replace(plan, selection=chosen, memo={})
-                backend = choose("auto", entries, asked)
+                asked, outline = replace(plan, selection=chosen, memo={}), store.outline()
+                backend = choose("auto", outline, asked)
+                spares = isinstance(backend, Sparing)
+                entries = store.fetch(backend.reads(sizes.num_heads, outline, asked) if spares else None)
                 outs[name] = backend.attend(layer.query, entries, asked)
                 if shape.decode.device.startswith("cuda"):
                     torch.cuda.synchronize()

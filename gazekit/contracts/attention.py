@@ -29,6 +29,8 @@ class Entries:
         begin: First entry of each region where regions lie contiguously, else None.
         count: Entries of each region that are stored, along with `begin`.
         free: First entry from which on every entry is in no region, along with `begin`.
+        stored: How many there are, where these are but some of them, so that a backend reads them as it would read
+            all; None = these are all.
     """
 
     key: Float[Tensor, "batch kv_head entry dim"]
@@ -38,6 +40,7 @@ class Entries:
     begin: Int[Tensor, "batch #kv_head region"] | None = None
     count: Int[Tensor, "batch #kv_head region"] | None = None
     free: int | None = None
+    stored: int | None = None
 
 
 @dataclass(frozen=True)

@@ -172,8 +172,12 @@ class Backend(Protocol):
 class Sparing(Protocol):
     """What a backend adds that reads regions where they begin: it can do with entries of those alone that it names."""
 
-    def reads(self, plan: Plan) -> Selection | None:
-        """The regions that it reads of a plan that it does not refuse; None = all entries, as they lie."""
+    def reads(self, num_heads: int, entries: Entries, plan: Plan) -> Selection | None:
+        """The regions that it reads of a plan that it does not refuse; None = all entries, as they lie.
+
+        Of `entries`, which are all but the summaries that `stored` counts behind them, keys and values may be
+        elsewhere and read as NaN. Given what it names alone, a backend answers as it does given all, bit for bit.
+        """
 
 
 @runtime_checkable

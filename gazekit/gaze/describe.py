@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Entries, Kind, Look, Regions, Tokens, concatenate
+from gazekit.contracts import Described, Entries, Kind, Look, Regions, Summary, Tokens, concatenate
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.features import FeatureMemory
 from gazekit.gaze.forward import Division, ForwardPass
@@ -83,12 +83,11 @@ def describe(
     return described
 
 
-def with_summaries(entries: Entries, gaze: Gaze, described: Described, regions: Regions) -> Entries:
+def with_summaries(entries: Entries, summary: Summary, regions: Regions) -> Entries:
     """The entries and, behind them, those of the regions; each counts as a context token at its region's end.
 
     So the one formula of visibility says who sees it: whoever comes after the region, in its document.
     """
-    summary = gaze.pool.entries(described)
     count, batch = regions.count, regions.size.shape[0]
     each = torch.arange(count, device=regions.size.device).expand(batch, -1)
     of = each if summary.region is None else summary.region
@@ -111,4 +110,5 @@ def with_summaries(entries: Entries, gaze: Gaze, described: Described, regions: 
         value=torch.cat([entries.value, summary.value.to(entries.value.dtype)], dim=2),
         tokens=concatenate([entries.tokens, tokens]),
         position=torch.cat([entries.position, none], dim=2),
+        stored=None if entries.stored is None else entries.stored + none.shape[2],
     )

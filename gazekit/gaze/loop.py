@@ -70,9 +70,11 @@ def _look(
         (index, replace(one, memo=forward.memos.setdefault(use, {})))
         for use, (index, one) in zip(uses, parts, strict=True)
     ]
-    entries = supply.of(_named(backends, [one for _, one in parts]))
-    if gaze.summaries and described is not None:
-        entries = with_summaries(entries, gaze, described, division.regions)
+    summary = gaze.pool.entries(described) if gaze.summaries and described is not None else None
+    beyond = 0 if summary is None else summary.key.shape[2]
+    entries = supply.of(_named(look, supply, beyond, backends, [one for _, one in parts]))
+    if summary is not None:
+        entries = with_summaries(entries, summary, division.regions)
     if forward.trace is not None:
         heads = look.query.shape[1]
         forward.trace.record(look.layer, forward.start, plan, entries, heads, branch, routed.mass)
@@ -129,13 +131,20 @@ def _parts(plan: Plan, division: Division) -> list[tuple[Int[Tensor, "batch _"] 
     ]
 
 
-def _named(backends: list[Backend], plans: list[Plan]) -> Selection | None:
-    """The regions that backends read; None = one of them reads all entries."""
+def _named(
+    look: Look, supply: Supply, beyond: int, backends: list[Backend], plans: list[Plan]
+) -> Selection | None:
+    """The regions that backends read; None = one of them reads all. There are summaries `beyond` the entries."""
     if len(backends) != 1:
         return None
     # A method that a backend may leave out (`contracts.Sparing`).
     reads = getattr(backends[0], "reads", None)
-    return None if reads is None else reads(plans[0])
+    if reads is None:
+        return None
+    outline = supply.outline
+    outline = replace(outline, stored=outline.key.shape[2] + beyond)
+    named: Selection | None = reads(look.query.shape[1], outline, plans[0])
+    return named
 
 
 def _attend(

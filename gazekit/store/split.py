@@ -225,6 +225,7 @@ class SplitMemory:
             begin=slot_of.clamp_min(0) * self.page,
             count=torch.where(slot_of >= 0, count, 0),
             free=hot,
+            stored=end,
         )
 
     def _count(self, turn: Turn, wanted: Tensor, rows: Tensor) -> None:

@@ -157,7 +157,7 @@ def test_a_summary_is_an_entry_at_its_regions_end():
     index = torch.arange(lay.length).expand(2, 1, -1)
     entries = Entries(key=look.key, value=look.value, tokens=tokens, position=index)
     described = KeyValuePooler().describe(look, regions)
-    found = with_summaries(entries, coarse(), described, regions)
+    found = with_summaries(entries, coarse().pool.entries(described), regions)
     behind: Tokens = found.tokens.narrow(lay.length, lay.length + 2)
     assert behind.order.tolist() == [[[6, 8]], [[5, torch.iinfo(torch.int32).max]]]
     assert behind.kind.tolist() == [[[Kind.CONTEXT] * 2], [[Kind.CONTEXT, Kind.PAD]]]
@@ -179,7 +179,7 @@ def test_nobody_sees_the_summary_of_a_region_that_may_still_grow():
     entries = Entries(
         key=look.key, value=look.value, tokens=tokens, position=torch.arange(6).expand(1, 1, -1)
     )
-    found = with_summaries(entries, coarse(), KeyValuePooler().describe(look, regions), regions)
+    found = with_summaries(entries, coarse().pool.entries(KeyValuePooler().describe(look, regions)), regions)
     seen = reachable(tokens, found.tokens, frozenset())[0, 0, :, 6:]
     assert seen.tolist() == [[False, False]] * 3 + [[True, False]] * 3
 
