@@ -84,12 +84,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _kernels_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _kernels_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """No kernel that was built on this machine before takes part, unless a test asks for `native_kernel`."""
+    folder = tmp_path_factory.mktemp("kernels")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAZEKIT_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("GAZEKIT_CACHE", str(folder))
         patch.delenv("GAZEKIT_NATIVE", raising=False)
-        yield
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _no_kernel_is_left(_kernels_of_ones_own: Path) -> Iterator[None]:
+    """A kernel that a test leaves would serve those that come after it in its process, and others not."""
+    yield
+    assert not any(_kernels_of_ones_own.iterdir()), "it builds the native kernel; let it ask for `native_kernel`"
 
 
 @pytest.fixture

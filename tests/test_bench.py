@@ -163,7 +163,7 @@ def test_the_command_prints_and_writes(run, tmp_path, native_kernel):
     assert (tmp_path / "out" / "decode.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_picture_is_drawn_from_few_entries_to_many(run, tmp_path, monkeypatch):
+def test_a_picture_is_drawn_from_few_entries_to_many(run, tmp_path, monkeypatch, native_kernel):
     monkeypatch.setattr(bench, "_DRAWN", (60, 600))
     monkeypatch.setattr(bench, "_LAYERED", 100)
     words = [
