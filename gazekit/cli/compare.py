@@ -40,7 +40,8 @@ def results_at(path: Path) -> list[Result]:
 def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list[Comparison]:
     """Compares each result of the one with its counterpart of the other.
 
-    Counterparts are of one benchmark and profile, and of one system unless each side has but one.
+    Counterparts are of one benchmark and profile, and, unless each side has but one, of one system and both blind or
+    both not.
 
     Raises:
         FileNotFoundError: A side has no result.
@@ -53,10 +54,10 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
             [each for each in side if (each.benchmark, each.profile) == (mine.benchmark, mine.profile)]
             for side in (one, other)
         ]
-        same = [each for each in of_task[1] if each.system == mine.system]
+        same = [each for each in of_task[1] if _looks(each) == _looks(mine)]
         if len(of_task[0]) == len(of_task[1]) == 1:
             same = of_task[1]
-        alike = [each for each in of_task[0] if each.system == mine.system]
+        alike = [each for each in of_task[0] if _looks(each) == _looks(mine)]
         if len(same) > 1 or (same and len(alike) > 1):
             raise ValueError(
                 f"{mine.benchmark} ({mine.profile}, {mine.system}) is there {len(alike)} times in {first} and "
@@ -72,6 +73,11 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
             f"nothing can be compared: {first} has {', '.join(have[0])}; {second} has {', '.join(have[1])}"
         )
     return [compare(*pair, resamples=resamples, seed=seed) for pair in pairs]
+
+
+def _looks(result: Result) -> tuple[str, bool]:
+    """The system, and whether it was left without images."""
+    return result.system, bool(result.settings.get("blind"))
 
 
 def table_of(comparison: Comparison) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
         if not row["scores"]:
             runs.append((run, row))
         row["scores"][column] = one.scores[known.headline] * known.to_column
-        remarks = []
+        remarks = ["blind, without images"] if one.settings.get("blind") else []
         if (limit := one.settings.get("limit")) is not None:
             remarks.append(f"{limit} samples, not the whole benchmark")
         if one.profile != "cambrian":
