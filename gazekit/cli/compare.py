@@ -138,22 +138,23 @@ def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
         if known.headline not in one.scores:
             continue
         column = f"{known.title}_rule" if known.judged else known.title
-        run = (path, one.model, one.system, one.profile)
+        method = f"{one.system}, blind" if one.settings.get("blind") else one.system
+        run = (path, one.model, method, one.profile)
         # Two results of one column, of two budgets say, are two rows.
         free = (row for key, row in runs if key == run and column not in row["scores"])
         row = next(free, None) or {
-            "model": one.model, "method": one.system, "entries": None, "source": "this run", "scores": {},
+            "model": one.model, "method": method, "entries": None, "source": "this run", "scores": {},
         }  # fmt: skip
         if not row["scores"]:
             runs.append((run, row))
         row["scores"][column] = one.scores[known.headline] * known.to_column
-        remarks = ["blind, without images"] if one.settings.get("blind") else []
+        remarks = []
         if (limit := one.settings.get("limit")) is not None:
             remarks.append(f"{limit} samples, not the whole benchmark")
         if one.profile != "cambrian":
             remarks.append(f"prompts and scorers of {one.profile}, not of the paper")
         if remarks:
-            notes.append(f"{path}, {one.model}, {one.system}, {column}: {'; '.join(remarks)}")
+            notes.append(f"{path}, {one.model}, {method}, {column}: {'; '.join(remarks)}")
     if not runs:
         names = ", ".join(map(str, paths))
         raise ValueError(
@@ -192,7 +193,11 @@ def print_published(found: dict[str, Any]) -> None:
     ]
     print_table(("model", "entries", "source", *columns), rows)
     if found["notes"]:
-        print_facts("notes", {note.rpartition(": ")[0]: note.rpartition(": ")[2] for note in found["notes"]})
+        # Two results of one column have one name: all that is to say of either stands beside it.
+        remarks: dict[str, list[str]] = {}
+        for name, _, remark in (note.rpartition(": ") for note in found["notes"]):
+            remarks.setdefault(name, []).append(remark)
+        print_facts("notes", {name: " | ".join(dict.fromkeys(said)) for name, said in remarks.items()})
 
 
 def _shown(interval: Interval, sign: bool = False) -> str:
