@@ -19,7 +19,7 @@ from gazekit.partition import GridPartition
 from gazekit.route import TopKRouter
 from gazekit.store import ResidentStore
 
-_SIDE = 24
+_SIDE, _REGION = 24, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class OverheadShape:
         seed: Of the lot that they are drawn by.
 
     Raises:
-        ValueError: A number is below 1.
+        ValueError: A number is below 1, or more regions are looked at than there are.
     """
 
     sizes: Sizes
@@ -51,6 +51,9 @@ class OverheadShape:
         for name in ("units", "text", "k", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        regions = self.units * (_SIDE // _REGION) ** 2
+        if self.k > regions:
+            raise ValueError(f"k must be at most the {regions} regions of the units, got {self.k}; add units")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class _Prompt:
     def __init__(self, shape: OverheadShape, steps: int) -> None:
         self.shape, self.steps = shape, steps
         self.layout = prompt_layout([(shape.units, _SIDE, _SIDE)], num_text=shape.text)
-        self.gaze = Gaze(partition=GridPartition(size=(1, 6, 6)), route=TopKRouter(k=shape.k))
+        self.gaze = Gaze(partition=GridPartition(size=(1, _REGION, _REGION)), route=TopKRouter(k=shape.k))
         self.generator = torch.Generator().manual_seed(shape.seed)
         self.known = Divisions()
         prefill = self.forward(0, self.layout.length, {})

@@ -93,6 +93,33 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    """Adds `--shape`, a decoder by name or by numbers."""
+    parser.add_argument(
+        "--shape",
+        default="qwen3-4b",
+        metavar="SHAPE",
+        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim[,hidden_dim] (default: qwen3-4b)",
+    )
+
+
+def add_lot(parser: argparse.ArgumentParser) -> None:
+    """Adds who chooses among keys and values by lot, what they are of, and how many threads compute with them."""
+    parser.add_argument(
+        "--share", choices=("head", "group"), default="head", help="who chooses regions (default: head)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bf16", "fp32"), default="bf16", help="of keys and values (default: bf16)"
+    )
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the lot (default: 0)")
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json` with a file."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+
+
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """Adds `--resume` and `--fresh`."""
     choice = parser.add_mutually_exclusive_group()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
 from gazekit.cli.prepare import load_quietly
 
 
@@ -20,8 +19,10 @@ def bench_data(arguments: argparse.Namespace) -> None:
 
     Raises:
         ValueError: An image is too small to be made.
+        OSError: The file cannot be written; said before anything is measured.
     """
     load_quietly()
+    check_writable(arguments.json)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -59,10 +60,7 @@ def bench_data(arguments: argparse.Namespace) -> None:
             "watching": [asdict(one) for one in watched],
             "index": None if index is None else asdict(index),
         }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(
-            json.dumps({**results, "machine": about, "versions": versions()}, indent=2) + "\n"
-        )
+        write_json(arguments.json, {**results, "machine": about, "versions": versions()})
 
 
 def _watch(arguments: argparse.Namespace, folder: Path, bar: Any) -> list[Any]:

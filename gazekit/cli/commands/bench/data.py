@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gazekit.cli.arguments import count, positive
+from gazekit.cli.arguments import add_file, count, positive
 
 
 def add(kinds: argparse._SubParsersAction) -> None:
@@ -34,7 +34,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
         metavar="N",
         help="length of the video that is read as well; 0 = none (default: 60)",
     )
-    data.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(data)
 
 
 def run(arguments: argparse.Namespace) -> int:
