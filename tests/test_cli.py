@@ -69,13 +69,13 @@ def test_the_version_is_said(run):
     [
         (
             ["chek", "tiny"],
-            "there is no command chek (there are demo, train, generate, evaluate, ",
+            "there is no command chek (there are demo, train, generate, chat, evaluate, ",
         ),
         (["chek", "tiny"], "did you mean check?"),
         (["train", "tiny", "--ot", "x"], "train does not take --ot; did you mean --out?"),
         (["doctor", "seed=3"], "doctor does not take seed=3"),
         (["demo", "--resume", "--fresh"], "not allowed with argument"),
-        (["generate", "m"], "the following arguments are required: --ask"),
+        (["inspect"], "the following arguments are required: TARGET"),
         (
             ["generate", "m", "--ask", "x", "--max-new-tokens", "0"],
             "must be a whole number of at least 1, got '0'",

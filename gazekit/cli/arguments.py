@@ -60,6 +60,30 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Adds how answers are made and how much of a video is shown."""
+    parser.add_argument(
+        "--max-new-tokens", type=positive, default=64, metavar="N", help="of an answer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="how freely words are drawn; 0 takes the likeliest (default)",
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="draw from the likeliest words of this share"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
+    parser.add_argument(
+        "--fps", type=float, default=1.0, metavar="R", help="frames of a video a second (default: 1)"
+    )
+    parser.add_argument(
+        "--max-frames", type=positive, default=128, metavar="N", help="of a video at most (default: 128)"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds `--device`."""
     parser.add_argument(

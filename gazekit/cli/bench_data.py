@@ -42,9 +42,14 @@ def bench_data(arguments: argparse.Namespace) -> None:
         for latest in bench_reading(folder, **options, encode=_encode(arguments)):
             bar.advance(task)
             found = latest
+        watched = _watch(arguments, folder, bar)
     title = f"{arguments.images} JPEGs of {arguments.side} x {arguments.side}, one core"
     rows = [(one.form, f"{one.samples_per_second:,.0f}", f"{one.ratio:.1%}") for one in found]
     print_table((title, "samples/s", "of pillow"), rows)
+    if watched:
+        rows = [(one.form, f"{one.samples_per_second:,.2f}", f"{one.ratio:.1%}") for one in watched]
+        title = f"{arguments.seconds} s of 640 x 480, {watched[-1].frames} frames shown, one core"
+        print_table((title, "samples/s", "of PyAV"), rows)
     if index is not None:
         print_facts(f"{index.rows:,} rows, {index.bytes / 1e6:,.0f} MB", _index_facts(index))
     about = machine("cpu")
@@ -52,9 +57,24 @@ def bench_data(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         results = {
             "reading": [asdict(one) for one in found],
+            "watching": [asdict(one) for one in watched],
             "index": None if index is None else asdict(index),
         }
         write_json(arguments.json, {**results, "machine": about, "versions": versions()})
+
+
+def _watch(arguments: argparse.Namespace, folder: Path, bar: Any) -> list[Any]:
+    """The figures of a video; none where none is asked for."""
+    from gazekit.bench.video import bench_watching
+
+    if arguments.seconds == 0:
+        return []
+    rounds = min(arguments.repeats, 5)
+    task, found = bar.add_task("watching", total=rounds), []
+    for latest in bench_watching(folder, seconds=arguments.seconds, repeats=rounds):
+        bar.advance(task)
+        found = latest
+    return found
 
 
 def _index_facts(index: Any) -> dict[str, str]:

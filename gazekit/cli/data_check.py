@@ -36,6 +36,7 @@ def data_check(arguments: argparse.Namespace) -> int:
     from gazekit.data.check import RowCheck, check_rows
     from gazekit.data.quarantine import Quarantine
     from gazekit.data.records import RecordOpener
+    from gazekit.data.video import PyAVReader
 
     limits = Limits(images=arguments.max_images, pixels=arguments.max_pixels, tokens=arguments.max_tokens)
     root = None if arguments.root is None else str(arguments.root)
@@ -45,7 +46,7 @@ def data_check(arguments: argparse.Namespace) -> int:
         report = check_rows(
             RowCheck(
                 source=source,
-                opener=RecordOpener(limits=limits),
+                opener=RecordOpener(limits=limits, video=PyAVReader()),
                 header_only=arguments.quick,
                 length=_length(arguments),
             ),

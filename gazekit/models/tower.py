@@ -70,8 +70,10 @@ class VisionTower(nn.Module):
         """Parameters behind the layer that features are taken of: no loss depends on them."""
         if self.layer == "last":
             return
-        yield from self.model.post_layernorm.parameters()
-        layers = self.model.encoder.layers
+        # The lower end of the supported range of transformers has one more module around it.
+        whole = getattr(self.model, "vision_model", self.model)
+        yield from whole.post_layernorm.parameters()
+        layers = whole.encoder.layers
         for block in layers[len(layers) + 1 + int(self.layer) :]:
             yield from block.parameters()
 

@@ -37,7 +37,7 @@ class Training:
         devices: Processes on each node, one a device; "auto" takes what was started there, or is there.
         num_nodes: Nodes.
         timeout: Seconds that processes wait for one another before the run is given up.
-        compile: Compiles each layer of the decoder.
+        compile: Compiles each layer of tower and decoder.
         peak_tflops: What a device can do, to measure utilisation against; None = what is known of it.
         precision: Of all stages, whatever they say; None = each stage's own.
 

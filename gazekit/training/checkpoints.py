@@ -147,10 +147,13 @@ def commit(unfinished: Path, path: Path) -> None:
         if path.exists():  # damaged, and made again
             shutil.rmtree(path)
     else:
-        _sync(unfinished)
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
     os.replace(unfinished, path)
-    if os.name == "posix":
-        _sync(path.parent)
+    if os.name == "posix":  # the name itself, which elsewhere cannot be waited for
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
 
 def remove(checkpoint: Path) -> None:
@@ -159,14 +162,6 @@ def remove(checkpoint: Path) -> None:
         shutil.rmtree(checkpoint)
     else:
         checkpoint.unlink()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def saved(folder: Path) -> list[Path]:

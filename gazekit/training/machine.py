@@ -26,7 +26,7 @@ class Machine:
             else every CUDA device, else one.
         num_nodes: Nodes.
         timeout: Seconds after which a process that the others wait for is given up, and the run with it.
-        compile: Compiles each layer of the decoder (`torch.compile`).
+        compile: Compiles each layer of tower and decoder (`torch.compile`).
         peak_tflops: What a device can do at most, in 10^12 operations a second, to measure utilisation against; None =
             what is known of the device, and no utilisation where nothing is.
 

@@ -37,6 +37,12 @@ def training_sets(data: Path) -> None:
     _write(videos / "cambrian_s_3m.jsonl", [_row(n, video=f"{name}.mp4") for n, name in enumerate(films)])
 
 
+def ones_own(folder: Path) -> None:
+    """A picture and a clip to ask about."""
+    picture(7).save(folder / "photo.jpg")
+    make_film(folder / "clip.mp4", [0.0, 1.0, 2.0])
+
+
 def benchmarks(folder: Path) -> None:
     """A question of each benchmark of the paper."""
     import datasets

@@ -1,6 +1,6 @@
 """Every command of docs/cambrian-from-downloads.md, in order, on what the downloads would leave, scaled down.
 
-What is changed is in `SMALLER`, and the two variables at the top of the page: tower and decoder, steps and batches,
+What is changed is in `smaller`, and the two variables at the top of the page: tower and decoder, steps and batches,
 lengths of answers, the number of processes.
 """
 
@@ -19,7 +19,7 @@ import torch
 from gazekit.cli import main
 from gazekit.data import JsonRows
 from gazekit.evaluate.results import Result
-from tests.cambrian.downloads import benchmarks, training_sets
+from tests.cambrian.downloads import benchmarks, ones_own, training_sets
 from tests.cambrian.small import few_steps, parts
 from tests.test_docs import ROOT, of
 
@@ -74,9 +74,12 @@ class Reader:
             self.variables = {"GPUS": str(self.gpus), "WORKERS": "0"}
             return 0
         launched = words[0] == "torchrun"
-        words = words[words.index("gazekit") + 1 :] if launched else words[1:]
-        assert launched or line.startswith("gazekit ")
-        words = [*words, *self.smaller.get(words[0], [])]
+        before = (
+            ["torchrun", "--nproc-per-node", str(self.gpus), "-m", "gazekit"] if launched else ["gazekit"]
+        )
+        assert words[: len(before)] == before
+        words = words[len(before) :]
+        words += self.smaller.get(words[0], [])
         return self.launch(words) if launched and self.gpus > 1 else main(words)
 
     def launch(self, words: list[str]) -> int:
@@ -101,6 +104,7 @@ def downloaded(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     training_sets(tmp_path / "data")
     benchmarks(tmp_path / "data/benchmarks")
+    ones_own(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -32,7 +32,7 @@ def test_columns_are_benchmarks_that_have_a_scorer():
     others = titles - columns - {"CV-Bench"}
     assert columns < titles
     # Parts and variants say in brackets what they are, so that they never stand in a column of the paper.
-    assert {title.rpartition(" (")[0] for title in others} <= columns
+    assert {title.rpartition(" (")[0] for title in others} <= columns | {"CV-Bench"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Trains a tiny Cambrian on packed conversations, some without an image, as one process or as one of several.
 
 ``python -m tests.training.ranks FOLDER CASE ...`` where a case is a strategy, or `ddp:3:1` = killed in the optimizer
-step after step 3, rank 1 alone (`all` = every rank). `watched` is what the tests call in their own process.
+step after step 3, rank 1 alone (`all` = every rank), or `ddp:3:1:30` = it sleeps there instead, while the others wait
+for 30 seconds at most. `watched` is what the tests call in their own process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -96,28 +98,28 @@ class Watch(Callback):
         self.ids = []
 
 
-class Kill(Callback):
-    """SIGKILL in the middle of a step: nothing is flushed, nobody is told."""
+class Stop(Callback):
+    """SIGKILL in the middle of a step: nothing is flushed, nobody is told. Or a sleep in its place."""
 
-    def __init__(self, step: int, who: str) -> None:
-        self.step, self.who = step, who
+    def __init__(self, step: int, who: str, sleep: float | None) -> None:
+        self.step, self.who, self.sleep = step, who, sleep
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         if trainer.global_step == self.step and self.who in ("all", str(trainer.global_rank)):
-            os.kill(os.getpid(), signal.SIGKILL)
+            if self.sleep is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(self.sleep)
 
 
 def watched(
-    folder: Path, strategy: str = "auto", ranks: int = 1, *callbacks: Callback, double: bool = True, **changes
+    folder: Path, strategy: str = "auto", ranks: int = 1, *callbacks: Callback, timeout: float = 120.0
 ):
-    """Trains; returns the model and what its steps were."""
+    """Trains in double precision; returns the model and what its steps were."""
     cambrian, watch = make(), Watch()
-    if double:
-        cambrian.model.double()
-    stage = replace(STAGE, **changes)
+    cambrian.model.double()
     fit_stage(
-        cambrian.model, MixedData(cambrian.processor, parts=stage.accumulate * ranks), stage, folder, device="cpu",
-        progress=False, log_every=1, machine=Machine(strategy=strategy, devices=ranks, timeout=120),
+        cambrian.model, MixedData(cambrian.processor, parts=STAGE.accumulate * ranks), STAGE, folder, device="cpu",
+        progress=False, log_every=1, machine=Machine(strategy=strategy, devices=ranks, timeout=timeout),
         callbacks=[watch, *callbacks],
     )  # fmt: skip
     return cambrian.model, watch.steps
@@ -156,9 +158,10 @@ def main(folder: Path, *cases: str) -> None:
     torch.set_num_threads(1)
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     for case in cases:
-        strategy, *kill = case.split(":")
-        kills = [Kill(int(kill[0]), kill[1])] if kill else []
-        model, steps = watched(folder / strategy, strategy, ranks, *kills)
+        strategy, step, who, wait = [*case.split(":"), "", "", ""][:4]
+        timeout = float(wait or 120)
+        stops = [Stop(int(step), who, 2 * timeout if wait else None)] if step else []
+        model, steps = watched(folder / strategy, strategy, ranks, *stops, timeout=timeout)
         torch.save({"steps": steps, "weights": model.state_dict()}, folder / f"{strategy}-{rank}.pt")
 
 

@@ -1,12 +1,17 @@
 """Several processes are one: the same losses, gradients and weights."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gazekit.training.checkpoints import latest, step_of
-from tests.training.ranks import IMAGES, finish, launch, watched
+from tests.training.ranks import IMAGES, ROOT, finish, launch, watched
 
 SCRIPT = "tests.training.ranks"
 
@@ -100,6 +105,55 @@ def test_killed_ranks_go_on_where_they_stopped(tmp_path, two):
     assert step_of(latest(tmp_path / "ddp" / "checkpoints")) == 1
     finish(launch(SCRIPT, str(tmp_path), "ddp"))
     goes_on(tmp_path, two, "ddp", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_stages_follow_one_another_in_two_processes(strategy, tmp_path):
+    """The command starts the second process; what it trains is what it trains in one."""
+    words = ["tiny", "training.tower=null", "training.stages.1.optimizer=adamw"]
+    words += [
+        f"training.stages.{n}.{short}" for n in (0, 1) for short in ("steps=2", "batch_size=4", "warmup=0")
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for name, more in (("one", []), ("two", [f"training.strategy={strategy}", "training.devices=2"])):
+        command = [sys.executable, "-m", "gazekit", "train", *words, *more, "--out", str(tmp_path / name)]
+        done = subprocess.run(
+            [*command, "--device", "cpu"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("saved the model in") == 1
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    # In single precision AdamW makes whole steps of gradients that are next to nothing: a few weights in 10,000 differ.
+    assert all((two[name] - value).abs().mean() < 1e-6 for name, value in one.items())
+    losses = [
+        [
+            json.loads(done.read_text())["result"]["loss"]
+            for done in sorted((tmp_path / name).glob("*/done.json"))
+        ]
+        for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_process_that_does_not_come_is_not_waited_for_for_ever(strategy, tmp_path):
+    asleep, waits = launch(SCRIPT, str(tmp_path), f"{strategy}:1:0:20")
+    said, _ = waits.communicate(timeout=200)
+    asleep.kill()
+    asleep.communicate()
+    assert waits.returncode not in (0, None)
+    assert (
+        "process 1 of 2 stopped in step 1: another one has failed, or did not come within 20 seconds" in said
+    )
 
 
 @pytest.mark.slow
