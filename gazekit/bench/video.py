@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from PIL import Image
 
 from gazekit.data import Limits, Message, Slot
 from gazekit.data.records import DataRoot, Record, RecordOpener, VideoFile, choose_times
@@ -84,7 +85,7 @@ def _decode_all(path: Path, targets: list[float]) -> int:
     """Plain PyAV: every frame decoded, in this thread; a picture of each first one that is not before its time."""
     import av
 
-    shown: list[object] = []
+    shown: list[Image.Image] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -96,7 +97,6 @@ def _decode_all(path: Path, targets: list[float]) -> int:
 
 def _make_film(path: Path, seconds: int, size: tuple[int, int], rate: int, gop: int) -> Path:
     import av
-    from PIL import Image
 
     width, height = size
     rng = np.random.default_rng(0)

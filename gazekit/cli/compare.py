@@ -40,7 +40,8 @@ def results_at(path: Path) -> list[Result]:
 def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list[Comparison]:
     """Compares each result of the one with its counterpart of the other.
 
-    Counterparts are of one benchmark and profile, and of one system unless each side has but one.
+    Counterparts are of one benchmark and profile, and, unless each side has but one, of one system and both blind or
+    both not.
 
     Raises:
         FileNotFoundError: A side has no result.
@@ -53,10 +54,10 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
             [each for each in side if (each.benchmark, each.profile) == (mine.benchmark, mine.profile)]
             for side in (one, other)
         ]
-        same = [each for each in of_task[1] if each.system == mine.system]
+        same = [each for each in of_task[1] if _looks(each) == _looks(mine)]
         if len(of_task[0]) == len(of_task[1]) == 1:
             same = of_task[1]
-        alike = [each for each in of_task[0] if each.system == mine.system]
+        alike = [each for each in of_task[0] if _looks(each) == _looks(mine)]
         if len(same) > 1 or (same and len(alike) > 1):
             raise ValueError(
                 f"{mine.benchmark} ({mine.profile}, {mine.system}) is there {len(alike)} times in {first} and "
@@ -72,6 +73,11 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
             f"nothing can be compared: {first} has {', '.join(have[0])}; {second} has {', '.join(have[1])}"
         )
     return [compare(*pair, resamples=resamples, seed=seed) for pair in pairs]
+
+
+def _looks(result: Result) -> tuple[str, bool]:
+    """The system, and whether it was left without images."""
+    return result.system, bool(result.settings.get("blind"))
 
 
 def table_of(comparison: Comparison) -> dict[str, Any]:
@@ -132,11 +138,12 @@ def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
         if known.headline not in one.scores:
             continue
         column = f"{known.title}_rule" if known.judged else known.title
-        run = (path, one.model, one.system, one.profile)
+        method = f"{one.system}, blind" if one.settings.get("blind") else one.system
+        run = (path, one.model, method, one.profile)
         # Two results of one column, of two budgets say, are two rows.
         free = (row for key, row in runs if key == run and column not in row["scores"])
         row = next(free, None) or {
-            "model": one.model, "method": one.system, "entries": None, "source": "this run", "scores": {},
+            "model": one.model, "method": method, "entries": None, "source": "this run", "scores": {},
         }  # fmt: skip
         if not row["scores"]:
             runs.append((run, row))
@@ -147,7 +154,7 @@ def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
         if one.profile != "cambrian":
             remarks.append(f"prompts and scorers of {one.profile}, not of the paper")
         if remarks:
-            notes.append(f"{path}, {one.model}, {one.system}, {column}: {'; '.join(remarks)}")
+            notes.append(f"{path}, {one.model}, {method}, {column}: {'; '.join(remarks)}")
     if not runs:
         names = ", ".join(map(str, paths))
         raise ValueError(
@@ -186,7 +193,11 @@ def print_published(found: dict[str, Any]) -> None:
     ]
     print_table(("model", "entries", "source", *columns), rows)
     if found["notes"]:
-        print_facts("notes", {note.rpartition(": ")[0]: note.rpartition(": ")[2] for note in found["notes"]})
+        # Two results of one column have one name: all that is to say of either stands beside it.
+        remarks: dict[str, list[str]] = {}
+        for name, _, remark in (note.rpartition(": ") for note in found["notes"]):
+            remarks.setdefault(name, []).append(remark)
+        print_facts("notes", {name: " | ".join(dict.fromkeys(said)) for name, said in remarks.items()})
 
 
 def _shown(interval: Interval, sign: bool = False) -> str:
