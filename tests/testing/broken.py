@@ -369,7 +369,7 @@ class ForgetsOnReorder(ResidentStore):
         places = self._keeper.shelf.places
         super().reorder(sample)
         if places.size.shape == self._keeper.shelf.places.size.shape:
-            self._keeper.shelf = replace(self._keeper.shelf, places=places)
+            self._keeper.shelf.ledger.places = places
 
 
 class KeepsKeysOnReorder(ResidentStore):
