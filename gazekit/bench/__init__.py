@@ -3,11 +3,12 @@
 from gazekit.bench.decode import DecodeResult, DecodeShape, DecodeTable, DenseResult, bench_decode
 from gazekit.bench.machine import machine, versions
 from gazekit.bench.offload import OffloadResult, OffloadShape, bench_offload
-from gazekit.bench.overhead import Overhead, OverheadShape, bench_overhead
+from gazekit.bench.overhead import PHASES, Overhead, OverheadShape, bench_overhead
 from gazekit.bench.residence import Residence, residence, restart_peak
 from gazekit.bench.train import TrainResult, TrainShape, bench_train
 
 __all__ = [
+    "PHASES",
     "DecodeResult",
     "DecodeShape",
     "DecodeTable",

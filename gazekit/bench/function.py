@@ -57,7 +57,7 @@ class _Function:
         if query.shape[2] == 1 and native.serves(query):
             scores = native.scores(query[:, :, 0], means)[:, :, None]
         else:
-            asked = query.float().view(1, means.shape[1], -1, means.shape[3])
+            asked = query.float().reshape(1, means.shape[1], -1, means.shape[3])
             scores = (asked @ means.transpose(2, 3)).view(1, query.shape[1], query.shape[2], -1)
         if native.serves(scores):
             return native.select(scores, complete, self.prompt.k)
