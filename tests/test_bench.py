@@ -1,6 +1,8 @@
 """`gazekit bench` measures what it says; nothing here asserts on time."""
 
 import json
+import math
+import sys
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from gazekit.bench import (
 from gazekit.bench.memory import peak_bytes
 from gazekit.cli import bench
 from gazekit.cli.main import main
+from gazekit.cli.output import check_writable, write_json
 from gazekit.gaze import shape_of
 
 TINY = {"sizes": shape_of("1,4,2,16"), "visual": 1000, "attend": 144, "text": 20, "layers": 2}
@@ -193,7 +196,8 @@ def test_a_picture_is_drawn_from_few_entries_to_many(run, tmp_path, monkeypatch)
     assert (tmp_path / "drawn.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_an_unknown_backend_is_named(run):
+def test_an_unknown_backend_is_named_before_anything_is_filled(run, monkeypatch):
+    monkeypatch.setattr(sys.modules["gazekit.bench.decode"], "_scene", None)
     code, _, err = run(
         "bench", "decode", "--shape", "tiny", "--backend", "nativ", "--layers", "1", "--device", "cpu"
     )
@@ -217,6 +221,36 @@ def test_overhead_needs_something_to_look_at():
         OverheadShape(sizes=shape_of("tiny"), units=1, k=0)
     with pytest.raises(ValueError, match='phase must be "decode" or "prefill", got \'both\''):
         OverheadShape(sizes=shape_of("tiny"), units=1, phase="both")
+
+
+def test_overhead_needs_as_many_regions_as_are_looked_at(run):
+    code, _, err = run("bench", "overhead", "--shape", "tiny", "--units", "1", "--k", "17")
+    assert code == 2
+    assert "k must be at most the 16 regions of the units, got 17; add units" in err
+
+
+@pytest.mark.parametrize("kind", ["decode", "train", "offload", "overhead", "data"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(run, tmp_path, kind):
+    before = torch.get_num_threads()
+    code, out, err = run("bench", kind, "--json", tmp_path)
+    assert code == 2
+    assert not out
+    assert f"{tmp_path} cannot be written (Is a directory); name another file" in err
+    assert torch.get_num_threads() == before
+
+
+def test_trying_whether_a_file_can_be_written_leaves_none_and_changes_none(tmp_path):
+    new, old = tmp_path / "deep" / "new.json", tmp_path / "old.json"
+    old.write_text("kept")
+    check_writable(new, None, old)
+    assert new.parent.is_dir()
+    assert not new.exists()
+    assert old.read_text() == "kept"
+
+
+def test_what_is_no_number_is_null_in_a_file(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [math.nan, 1.5], "b": {2.0: math.inf}})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.5], "b": {"2.0": None}}
 
 
 def test_overhead_is_printed_and_written(native_kernel, tmp_path, capsys):

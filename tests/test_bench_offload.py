@@ -99,7 +99,7 @@ def test_the_command_prints_and_writes(run, tmp_path, native_kernel):
     assert table["results"][0]["locality"][0]["hits"].keys() == {"1.0", "1.5", "2.0", "3.0"}
 
 
-def test_a_folder_that_is_not_there_is_an_error(run, tmp_path):
+def test_a_folder_that_is_not_there_is_an_error(run, tmp_path, native_kernel):
     words = "--shape 1,4,2,16 --visual 800 --attend 72 --layers 1 --tier memory_mapped --device cpu --folder"
     code, _, err = run("bench", "offload", *words.split(), tmp_path / "nowhere")
     assert code == 2

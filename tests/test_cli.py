@@ -69,13 +69,13 @@ def test_the_version_is_said(run):
     [
         (
             ["chek", "tiny"],
-            "there is no command chek (there are demo, train, generate, evaluate, ",
+            "there is no command chek (there are demo, train, generate, chat, evaluate, ",
         ),
         (["chek", "tiny"], "did you mean check?"),
         (["train", "tiny", "--ot", "x"], "train does not take --ot; did you mean --out?"),
         (["doctor", "seed=3"], "doctor does not take seed=3"),
         (["demo", "--resume", "--fresh"], "not allowed with argument"),
-        (["generate", "m"], "the following arguments are required: --ask"),
+        (["inspect"], "the following arguments are required: TARGET"),
         (
             ["generate", "m", "--ask", "x", "--max-new-tokens", "0"],
             "must be a whole number of at least 1, got '0'",
@@ -209,7 +209,7 @@ def test_generate_refuses_what_is_no_image(run, model, tmp_path):
     assert "Traceback" not in err
 
 
-def test_a_model_of_transformers_answers_but_is_not_measured(run, picture, tmp_path):
+def test_a_model_of_transformers_answers_but_is_not_measured_on_digits(run, picture, tmp_path):
     model, processor = make_qwen()
     apply_gaze(model, Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=1)))
     for one in (model, processor):
@@ -220,7 +220,9 @@ def test_a_model_of_transformers_answers_but_is_not_measured(run, picture, tmp_p
     assert out.endswith("\n")
     code, out, err = run("evaluate", tmp_path)
     assert (code, out) == (2, "")
-    assert "must hold a Cambrian, got a model of type 'qwen2_5_vl'" in " ".join(err.split())
+    assert "must hold a Cambrian to be measured on digits, got a model of type 'qwen2_5_vl'" in " ".join(
+        err.split()
+    )
 
 
 def test_evaluate_compares_ways_to_look(run, model):
@@ -241,20 +243,24 @@ def test_evaluate_compares_ways_to_look(run, model):
             ["--systems", "gase"],
             "systems must be of gaze, dense, random, eviction, got gase; did you mean gaze?",
         ),
-        (["--benchmarks", "letters"], "benchmarks must be of digits, got letters"),
+        (["--benchmarks", "digit"], "got digit; did you mean digits?"),
+        (["--budget", "0.5"], "--budget is for the benchmarks of images and videos; leave it out for digits"),
     ],
 )
 def test_evaluate_names_what_it_knows(run, model, options, line):
     code, _, err = run("evaluate", model, *options)
-    assert (code, err) == (2, f"error: {line}\n")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.endswith(f"{line}\n")
 
 
 def test_evaluate_leaves_the_model_as_it_was(model):
-    from gazekit.cli.evaluate import evaluate
+    from gazekit.cli.evaluate import Asked, evaluate_all
+    from gazekit.evaluate.harness import Plan
 
-    before = (model / "config.json").read_text()
-    first = evaluate(model, systems=["random", "gaze"], limit=2)
-    assert evaluate(model, systems=["gaze"], limit=2)["digits"]["gaze"] == first["digits"]["gaze"]
+    before, plan = (model / "config.json").read_text(), Plan(limit=2)
+    first = evaluate_all(model, Asked(systems=["random", "gaze"], plan=plan))
+    assert evaluate_all(model, Asked(plan=plan))["digits"]["gaze"] == first["digits"]["gaze"]
     assert (model / "config.json").read_text() == before
 
 

@@ -86,3 +86,60 @@ def test_a_benchmark_that_the_paper_does_not_have(run, runs):
     code, _, err = run("compare", str(runs / "e"), "--published")
     assert code == 2
     assert "is of a benchmark of the paper" in err
+
+
+def test_a_bound_that_is_unknown_is_null_and_is_not_printed(run, tmp_path):
+    result([0]).save(tmp_path / "a.json")
+    result([1]).save(tmp_path / "b.json")
+    paths = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    _, out, _ = run("compare", *paths, "--json")
+    (found,) = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["comparisons"]
+    assert found["difference"] == {"mean": 1.0, "low": None, "high": None}
+    code, out, _ = run("compare", *paths)
+    assert code == 0
+    assert "+100.0" in out
+    assert "nan" not in out
+
+
+def test_a_blind_run_is_compared_with_a_blind_one_and_says_so_beside_the_papers(run, runs):
+    for side, scores in (("a", [0] * 40), ("b", [0, 0, 0, 1] * 10)):
+        result(scores, blind=True).save(runs / side / "gqa-gaze-blind.json")
+    code, out, _ = run("compare", str(runs / "a"), str(runs / "b"), "--json")
+    assert code == 0
+    blind, seeing = (one["difference"]["mean"] for one in json.loads(out)["comparisons"])
+    assert (blind, seeing) == pytest.approx((0.25, 0.25))
+    assert [one["first"]["mean"] for one in json.loads(out)["comparisons"]] == [0.0, 0.5]
+    out = run("compare", str(runs / "a"), "--published")[1]
+    assert "tiny, gaze, blind" in out
+    assert "tiny, gaze, GQA" in out
+
+
+def test_several_counterparts_are_to_be_told_apart_by_name(run, runs):
+    result([1, 0] * 20, budget=4).save(runs / "b" / "gqa-gaze-4.json")
+    code, _, err = run("compare", str(runs / "a"), str(runs / "b"))
+    assert code == 2
+    assert "gqa (lmms, gaze) is there 1 times in" in err
+    assert "name the files to compare" in err
+
+
+def test_every_run_and_every_remark_stands_beside_the_papers_figures(run, runs):
+    result([0] * 40, budget=4).save(runs / "b" / "gqa-gaze-4.json")
+    code, out, _ = run("compare", str(runs / "b"), "--published", "--json")
+    mine = [row for row in json.loads(out)["published"]["rows"] if row["source"] == "this run"]
+    assert sorted(row["scores"]["GQA"] for row in mine) == [0.0, 75.0]
+    out = run("compare", str(runs / "b"), "--published")[1]
+    assert "40 samples, not the whole benchmark; prompts and scorers of lmms" in out
+    (runs / "b" / "gqa-gaze-4.json").unlink()
+    code, out, _ = run("compare", str(runs / "a"), str(runs / "b"), "--published")
+    assert code == 0
+    assert out.count("this run") == 3
+    assert "40 samples, not the whole benchmark; prompts and scorers of lmms" in out
+
+
+def test_a_run_without_the_figure_of_a_column_leaves_it_empty(run, tmp_path):
+    cognition = replace(result([1, 1]), benchmark="mme", scores={"mme_cognition_score": 200.0})
+    cognition.save(tmp_path / "mme.json")
+    result([1, 0]).save(tmp_path / "gqa.json")
+    code, out, _ = run("compare", str(tmp_path), "--published", "--json")
+    assert code == 0
+    assert json.loads(out)["published"]["columns"] == ["GQA"]

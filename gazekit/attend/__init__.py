@@ -1,6 +1,6 @@
 """Look: one softmax over all visible entries, by backends that all mean the same."""
 
-from gazekit.attend.choose import choose, refusals
+from gazekit.attend.choose import check_backend_name, choose, refusals
 from gazekit.attend.flex import FlexBackend
 from gazekit.attend.gather import GatherBackend
 from gazekit.attend.masked import MaskedBackend
@@ -17,6 +17,7 @@ __all__ = [
     "ReferenceBackend",
     "TritonBackend",
     "XformersBackend",
+    "check_backend_name",
     "choose",
     "refusals",
 ]

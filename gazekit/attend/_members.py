@@ -52,7 +52,7 @@ def pieces_of(entries: Entries, plan: Plan) -> Pieces:
     empty = (index < 0) | (plan.rows.of < 0)[:, :, None]
     slot = index.masked_fill(empty, 0)
     begin, count = (
-        to_heads(field, heads).expand(-1, heads, -1).gather(2, slot)
+        to_heads(field, heads).expand(-1, heads, -1).gather(2, slot).long()
         for field in (entries.begin, entries.count)
     )
     count = count.masked_fill(empty, 0)

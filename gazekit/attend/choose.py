@@ -46,16 +46,25 @@ def choose(name: str, entries: Entries, plan: Plan) -> Backend:
     Raises:
         ValueError: The name is unknown, or the backend of that name refuses the plan.
     """
+    check_backend_name(name)
     if name == "auto":
         return _BACKENDS[_automatic(entries, plan)]
-    if name not in _BACKENDS:
-        known = ["auto", *_BACKENDS]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"backend must be one of {', '.join(known)}, got {name!r}; did you mean {near!r}?")
     reason = _BACKENDS[name].refuses(entries, plan)
     if reason is not None:
         raise ValueError(f"backend {name!r} cannot do this: {reason}; use backend='auto'")
     return _BACKENDS[name]
+
+
+def check_backend_name(name: str) -> None:
+    """Refuses a name that no backend has, before there is a plan to ask about.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    known = ["auto", *_BACKENDS]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ValueError(f"backend must be one of {', '.join(known)}, got {name!r}; did you mean {near!r}?")
 
 
 def refusals(entries: Entries, plan: Plan) -> dict[str, str | None]:
@@ -81,7 +90,7 @@ def _automatic(entries: Entries, plan: Plan) -> str:
 def _say(name: str, passed: Mapping[str, str]) -> None:
     why = "".join(f"; not {other}: {reason}" for other, reason in passed.items())
     after = _PREFERENCE[_PREFERENCE.index(name) + 1 :]
-    why += f"; {' and '.join(after)} could stand in for it" if after else ""
+    why += f"; not asked: {', '.join(after)}" if after else ""
     # The same but for its numbers is the same answer.
     answer = name + re.sub(r"\d+", "", why)
     if answer not in _said:

@@ -14,7 +14,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from torch.utils._triton import has_triton
 
 from gazekit.attend._blocks import Structure, has_rule, rule_of, structure_of
-from gazekit.attend._dtype import one_dtype
+from gazekit.attend._dtype import one_dtype, refuses_gradients
 from gazekit.contracts import Entries, Plan
 
 _NARROWEST = 16
@@ -53,15 +53,17 @@ class FlexBackend:
             return attention(query, key, value, block_mask=mask, scale=plan.scale, enable_gqa=grouped)
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
-        """Rules on tokens, narrow heads, double precision, and gradients on a CPU."""
+        """Rules on tokens, narrow heads, double precision; on a CPU gradients, and one query alone."""
         key, value = entries.key, entries.value
         device = key.device.type
         if device not in ("cpu", "cuda"):
             return f"it runs on CUDA and, forward only, on a CPU, and the keys lie on {device}"
         if has_rule(plan.keeps, plan.query, entries.tokens):
             return "a rule keeps entries in view that the selection does not name"
-        if device == "cpu" and torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
-            return "on a CPU it has no backward, and gradients are asked for"
+        if device == "cpu" and (reason := refuses_gradients(entries, plan)) is not None:
+            return f"on a CPU {reason}"
+        if device == "cpu" and self.compiled and plan.query.length == 1:
+            return "on a CPU torch cannot compile it for one query"
         if device == "cuda" and not has_triton():
             return "it needs Triton, which this torch does not have"
         if device == "cuda" and min(key.shape[3], value.shape[3]) < _NARROWEST:
@@ -81,11 +83,11 @@ def compiles_for_little(entries: Entries, plan: Plan) -> str | None:
 def _structure(plan: Plan, entries: Entries, num_heads: int) -> Structure:
     """The structure of the plan, made once a forward where the same tokens come again."""
     known: dict[str, Any] = plan.memo
-    found = known.get("flex")
-    if found is None or found[0] is not plan.query or found[1] is not entries.tokens:
-        found = plan.query, entries.tokens, structure_of(plan, entries.tokens, num_heads)
+    found, use = known.get("flex"), (plan.confined, plan.regions.count, num_heads)
+    if found is None or found[0] is not plan.query or found[1] is not entries.tokens or found[2] != use:
+        found = plan.query, entries.tokens, use, structure_of(plan, entries.tokens, num_heads)
         known["flex"] = found
-    return found[2]
+    return found[3]
 
 
 @cache

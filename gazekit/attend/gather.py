@@ -76,7 +76,7 @@ def whole_is_cheaper(entries: Entries, plan: Plan) -> str | None:
     """
     pieces = pieces_of(entries, plan)
     heads = max(pieces.begin.shape[1], entries.key.shape[1])
-    if _reading(entries, pieces, heads, tracked=followed(entries.key, entries.value)).gathers:
+    if _reading(entries, pieces, heads, tracked=plan.tracked or followed(entries.key, entries.value)).gathers:
         return None
     return f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
-from gazekit.attend._dtype import one_dtype
+from gazekit.attend._dtype import check_untracked, one_dtype, refuses_gradients
 from gazekit.contracts import Entries, Plan, Selection, Tokens
 from gazekit.kernels import native
 from gazekit.kernels.naive import TokenFacts
@@ -33,6 +33,7 @@ class NativeBackend:
         assert entries.count is not None, "see refuses"
         assert entries.free is not None, "see refuses"
         key, value = entries.key, entries.value
+        check_untracked(query, key, value)
         # What all have already is not asked for: in a step of two milliseconds it is 3 %.
         if not query.dtype == key.dtype == value.dtype == torch.bfloat16:
             query, key, value = one_dtype(query, key, value)
@@ -60,14 +61,14 @@ class NativeBackend:
         """Whatever is not decoding on a CPU in fp32 or bf16, or where the kernel is not built."""
         if (reason := refuses_decoding(entries, plan)) is not None:
             return reason
-        key, value = entries.key, entries.value
+        key = entries.key
         if key.device.type != "cpu":
             return f"it runs on a CPU, and the keys lie on {key.device.type}"
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else key.dtype
         if not {key.dtype, dtype} <= {torch.float32, torch.bfloat16}:
             return f"it computes in fp32 or bf16, not in {dtype if dtype != torch.float32 else key.dtype}"
-        if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
-            return "it has no backward, and gradients are asked for"
+        if (reason := refuses_gradients(entries, plan)) is not None:
+            return reason
         return native.missing()
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.attend._decode import refuses_decoding
-from gazekit.attend._dtype import one_dtype
+from gazekit.attend._dtype import check_untracked, one_dtype, refuses_gradients
 from gazekit.contracts import Entries, Plan, Selection, Tokens
 from gazekit.kernels import triton
 from gazekit.kernels.step import Facts
@@ -41,6 +41,7 @@ class TritonBackend:
         assert entries.begin is not None, "see refuses"
         assert entries.count is not None, "see refuses"
         assert entries.free is not None, "see refuses"
+        check_untracked(query, entries.key, entries.value)
         query, key, value = one_dtype(query, entries.key, entries.value)
         out = triton.decode(
             query=query[:, :, 0],
@@ -65,11 +66,11 @@ class TritonBackend:
         """Whatever is not decoding on a CUDA GPU in fp32, fp16 or bf16, or where Triton is not installed."""
         if (reason := refuses_decoding(entries, plan)) is not None:
             return reason
-        key, value = entries.key, entries.value
+        key = entries.key
         if key.dtype not in _DTYPES:
             return f"it computes in fp32, fp16 or bf16, not in {key.dtype}"
-        if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
-            return "it has no backward, and gradients are asked for"
+        if (reason := refuses_gradients(entries, plan)) is not None:
+            return reason
         if (reason := self._unusable(key)) is not None:
             return reason
         if any(bool((plan.query.valid & (plan.query.kind == int(kind))).any()) for kind in plan.confined):

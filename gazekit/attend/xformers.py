@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gazekit.attend._decode import reached, refuses_decoding
-from gazekit.attend._dtype import followed, one_dtype
+from gazekit.attend._dtype import check_untracked, one_dtype, refuses_gradients
 from gazekit.attend._members import members_of, pieces_of
 from gazekit.attend._sdpa import fold, unfold
 from gazekit.contracts import Entries, Plan
@@ -31,6 +31,7 @@ class XformersBackend:
         self, query: Float[Tensor, "batch head query dim"], entries: Entries, plan: Plan
     ) -> Float[Tensor, "batch head query value_dim"]:
         """Attention; a query that sees nothing gives zeros."""
+        check_untracked(query, entries.key, entries.value)
         query, key, value = one_dtype(query, entries.key, entries.value)
         free, (batch, kv_heads, length) = entries.free or 0, key.shape[:3]
         pieces = pieces_of(entries, plan)
@@ -60,10 +61,9 @@ class XformersBackend:
         assert plan.selection is not None, "refuses_decoding says so"
         if plan.selection.index.shape[1] > entries.key.shape[1]:
             return "query heads that share keys choose apart, and xformers has no mask for each of them"
-        key, value = entries.key, entries.value
-        if followed(key, value):
-            return "it has no backward, and gradients are asked for"
-        return missing(key.device.type, key.dtype)
+        if (reason := refuses_gradients(entries, plan)) is not None:
+            return reason
+        return missing(entries.key.device.type, entries.key.dtype)
 
 
 def missing(device: str, dtype: torch.dtype) -> str | None:

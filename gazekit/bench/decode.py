@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from gazekit.attend import choose
+from gazekit.attend import check_backend_name, choose
 from gazekit.bench import dense
 from gazekit.bench.memory import peak_bytes
 from gazekit.bench.scene import Scene, clips_of, scene_of
@@ -153,6 +153,8 @@ def bench_decode(shape: DecodeShape, backends: Sequence[str], *, repeats: int = 
     Raises:
         ValueError: A backend has an unknown name.
     """
+    for name in backends:
+        check_backend_name(name)
     with torch.no_grad():
         scene = _scene(shape)
         refused = {name: _refusal(scene, name) for name in backends}
@@ -215,7 +217,5 @@ def _refusal(scene: Scene, backend: str) -> str | None:
     try:
         choose(backend, scene.entries(0), scene.plan(scene.select(0)))
     except ValueError as error:
-        if "must be one of" in str(error):
-            raise
         return str(error)
     return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.bench.decode import DecodeShape
+from gazekit.bench.offload_figures import OffloadResult, OffloadShape
 from gazekit.bench.residence import residence, restart_peak
 from gazekit.contracts import (
     Described,
@@ -22,120 +22,22 @@ from gazekit.contracts import (
     Regions,
     Rows,
     Selection,
-    Storage,
     Store,
     TokenLayout,
     View,
     complete_regions,
 )
-from gazekit.gaze.locality import Locality, locality
+from gazekit.gaze.locality import locality
 from gazekit.gaze.prompt import prompt_layout
 from gazekit.partition import GridPartition
 from gazekit.pool import MeanPooler
 from gazekit.route import TopKRouter
-from gazekit.store import MemoryMappedStorage, OffloadedStorage, OffloadedStore, ResidentStore
+from gazekit.store import OffloadedStore, ResidentStore
 
-TIERS = ("pinned", "memory_mapped")
 _PIECE = 4096
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OffloadShape:
-    """What is decoded, and where its regions lie.
-
-    Attributes:
-        decode: Sizes and numbers; its text follows the visual entries.
-        tier: "pinned": the host's memory. "memory_mapped": a file.
-        slots: Regions in the hot buffer of each KV head, as a multiple of those that one head looks at.
-        folder: Where the file lies; None = the system's folder for temporary files.
-        steps: Decoding steps.
-        drift: Share of each query's variance that is new in each step: 0 = always the same, 1 = by lot each time.
-        compare: Whether a resident store does the same beside it; it needs memory for everything.
-        sweep: Whether all regions are brought in once at the end, and compared with what was written.
-
-    Raises:
-        ValueError: An unknown tier, a number below 1, or a drift that is no share.
-    """
-
-    decode: DecodeShape
-    tier: str = "pinned"
-    slots: float = 1.25
-    folder: str | None = None
-    steps: int = 32
-    drift: float = 0.1
-    compare: bool = True
-    sweep: bool = False
-
-    def __post_init__(self) -> None:
-        if self.tier not in TIERS:
-            raise ValueError(f"tier must be one of {', '.join(TIERS)}, got {self.tier!r}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if not 0 <= self.drift <= 1:
-            raise ValueError(f"drift must be in [0, 1], got {self.drift}; 0 = queries stay the same")
-
-    @property
-    def storage(self) -> Storage:
-        """Makes the store of each layer."""
-        if self.tier == "pinned":
-            return OffloadedStorage(slots=self.slots)
-        return MemoryMappedStorage(slots=self.slots, folder=self.folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OffloadResult:
-    """What was measured.
-
-    Attributes:
-        tier: Where the regions lay.
-        slots: Of the hot buffer, as a multiple of what one head looks at.
-        share: Who chooses: heads or groups.
-        visual: Visual entries held.
-        k: Regions that a head looks at.
-        layers: Layers.
-        steps: Decoding steps.
-        backend: What attended.
-        ms: Milliseconds of a step of one layer, scoring, routing, fetching and attending; the median.
-        resident_ms: The same with everything at hand; None = not compared.
-        equal: Whether every answer was that of the resident store, bit for bit; None = not compared.
-        hit_rate: Share of the wanted regions that were at hand.
-        moved_bytes: Keys and values brought in, per step and layer.
-        dense_bytes: Keys and values of the visual entries, all layers.
-        resident_bytes: What stays on the device, all layers: `hot` buffers, `integers`, `descriptors`, `free` entries.
-        transient_bytes: What a fetch makes beside, of one layer at a time.
-        hot_share: The hot buffers over `dense_bytes`.
-        resident_share: Hot buffers, integers and descriptors over `dense_bytes`.
-        growth: Resident memory of the process beyond where the run began: `peak`, `anonymous` and `mapped` at its end.
-        swept: Whether all that was written came back as it was; None = not asked.
-        seconds: `fill`, `decode`, `sweep`.
-        locality: Of each layer's selections.
-    """
-
-    tier: str
-    slots: float
-    share: str
-    visual: int
-    k: int
-    layers: int
-    steps: int
-    backend: str
-    ms: float
-    resident_ms: float | None
-    equal: bool | None
-    hit_rate: float
-    moved_bytes: float
-    dense_bytes: int
-    resident_bytes: dict[str, int]
-    transient_bytes: int
-    hot_share: float
-    resident_share: float
-    growth: dict[str, int]
-    swept: bool | None
-    seconds: dict[str, float]
-    locality: list[Locality]
 
 
 @dataclass
@@ -148,6 +50,16 @@ class _Layer:
     bits: int = 0
     query: Tensor | None = None
     selections: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class _Decoded:
+    """What decoding came to: times by store, what attended, whether all answers were alike, bytes that a fetch made."""
+
+    ms: dict[str, list[float]] = field(default_factory=lambda: {"offloaded": [], "resident": []})
+    backend: str = ""
+    equal: bool = True
+    transient: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,9 +107,8 @@ def bench_offload(shape: OffloadShape, progress: Progress | None = None) -> Offl
     start = residence()
     bench = _empty(shape)
     times = {"fill": _timed(lambda: _fill(bench, tell))}
-    ms: dict[str, list[float]] = {"offloaded": [], "resident": []}
-    facts: dict[str, object] = {}
-    times["decode"] = _timed(lambda: facts.update(_decode(bench, ms, tell)))
+    decoded = _Decoded()
+    times["decode"] = _timed(lambda: _decode(bench, decoded, tell))
     swept = None
     traffic = [layer.store.traffic for layer in bench.layers if isinstance(layer.store, OffloadedStore)]
     hits, misses, rows = (
@@ -213,11 +124,11 @@ def bench_offload(shape: OffloadShape, progress: Progress | None = None) -> Offl
     dense = decode.visual * row * sizes.num_kv_heads * decode.batch * decode.layers
     return OffloadResult(
         tier=shape.tier, slots=shape.slots, share=decode.share, visual=decode.visual, k=decode.k, layers=decode.layers,
-        steps=shape.steps, backend=str(facts["backend"]), ms=statistics.median(ms["offloaded"]),
-        resident_ms=statistics.median(ms["resident"]) if shape.compare else None,
-        equal=bool(facts["equal"]) if shape.compare else None, hit_rate=hits / max(1, hits + misses),
+        steps=shape.steps, backend=decoded.backend, ms=statistics.median(decoded.ms["offloaded"]),
+        resident_ms=statistics.median(decoded.ms["resident"]) if shape.compare else None,
+        equal=decoded.equal if shape.compare else None, hit_rate=hits / max(1, hits + misses),
         moved_bytes=rows * row / (shape.steps * decode.layers), dense_bytes=dense, resident_bytes=held,
-        transient_bytes=int(str(facts["transient"])), hot_share=held["hot"] / dense,
+        transient_bytes=decoded.transient, hot_share=held["hot"] / dense,
         resident_share=(held["hot"] + held["integers"] + held["descriptors"]) / dense,
         growth={
             "peak": now.peak - start.total, "anonymous": now.anonymous - start.anonymous,
@@ -280,7 +191,7 @@ def _describe(bench: _Bench, layer: _Layer, look: Look, owner: Tensor) -> Descri
     return layer.described
 
 
-def _decode(bench: _Bench, ms: dict[str, list[float]], tell: Progress) -> dict[str, object]:
+def _decode(bench: _Bench, decoded: _Decoded, tell: Progress) -> None:
     shape, sizes = bench.shape, bench.shape.decode.sizes
     length = bench.layout.length
     query = bench.layout.extended(length + 1).tokens.narrow(length, length + 1).to(shape.decode.device)
@@ -290,7 +201,6 @@ def _decode(bench: _Bench, ms: dict[str, list[float]], tell: Progress) -> dict[s
         query=query, rows=rows, regions=bench.regions, selection=None, keeps=None, scale=sizes.head_dim**-0.5
     )
     complete = complete_regions(rows, bench.regions)
-    facts: dict[str, object] = {"equal": True, "transient": 0}
     for step in range(shape.steps):
         for layer in bench.layers:
             fresh = bench.draw(sizes.num_heads, 1)
@@ -302,20 +212,19 @@ def _decode(bench: _Bench, ms: dict[str, list[float]], tell: Progress) -> dict[s
                 begun = time.perf_counter()
                 chosen = _select(bench, layer, plan, complete)
                 entries = store.fetch(chosen)
-                asked = Plan(**{**vars(plan), "selection": chosen})
+                asked = replace(plan, selection=chosen, memo={})
                 backend = choose("auto", entries, asked)
                 outs[name] = backend.attend(layer.query, entries, asked)
                 if shape.decode.device.startswith("cuda"):
                     torch.cuda.synchronize()
-                ms[name].append(1e3 * (time.perf_counter() - begun))
+                decoded.ms[name].append(1e3 * (time.perf_counter() - begun))
                 if name == "offloaded":
                     layer.selections.append(chosen.per_head(sizes.num_heads)[:, :, 0].cpu())
-                    facts["backend"] = type(backend).__name__.removesuffix("Backend").lower()
-                    facts["transient"] = _transient(layer.store, entries)
+                    decoded.backend = type(backend).__name__.removesuffix("Backend").lower()
+                    decoded.transient = _transient(layer.store, entries)
             if layer.resident is not None and not torch.equal(outs["offloaded"], outs["resident"]):
-                facts["equal"] = False
+                decoded.equal = False
         tell("decode", step + 1, shape.steps)
-    return facts
 
 
 def _select(bench: _Bench, layer: _Layer, plan: Plan, complete: Tensor) -> Selection:

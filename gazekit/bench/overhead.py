@@ -8,7 +8,7 @@ from statistics import fmean
 
 import torch
 
-from gazekit.bench.composed import DecodedParts, PrefilledParts, Prompt
+from gazekit.bench.composed import REGION, SIDE, DecodedParts, PrefilledParts, Prompt
 from gazekit.bench.function import DecodedFunction, PrefilledFunction
 from gazekit.bench.timing import by_layer
 from gazekit.contracts import Sizes
@@ -32,7 +32,7 @@ class OverheadShape:
         seed: Of the lot that they are drawn by.
 
     Raises:
-        ValueError: A number is below 1, or the phase has another name.
+        ValueError: A number is below 1, more regions are looked at than there are, or the phase has another name.
     """
 
     sizes: Sizes
@@ -48,6 +48,9 @@ class OverheadShape:
         for name in ("units", "text", "k", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        regions = self.units * (SIDE // REGION) ** 2
+        if self.k > regions:
+            raise ValueError(f"k must be at most the {regions} regions of the units, got {self.k}; add units")
         if self.phase not in PHASES:
             raise ValueError(f'phase must be "decode" or "prefill", got {self.phase!r}')
 

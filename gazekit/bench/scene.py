@@ -159,7 +159,7 @@ def scene_of(
 ) -> Scene:
     """A scene by lot: queries, keys and values are independent and normal, the worst case for what heads share."""
     layout = prompt_layout(clips, num_context=num_context, num_text=num_text)
-    layout = _on(layout.reorder(torch.zeros(batch, dtype=torch.int64)), device)
+    layout = layout_on(layout.reorder(torch.zeros(batch, dtype=torch.int64)), device)
     regions = GridPartition(size=partition_size)(layout)
     tokens = layout.tokens.owned_by(regions.owner[:, None])
     generator = torch.Generator().manual_seed(seed)
@@ -194,7 +194,6 @@ def _describe(pool: MeanPooler, look: Look, regions: Regions) -> Described:
     return Described({name: torch.cat([each[name] for each in described], dim=1) for name in described[0]})
 
 
-def _on(layout: TokenLayout, device: str) -> TokenLayout:
-    return replace(
-        layout, tokens=layout.tokens.to(device), clip=layout.clip.to(device), place=layout.place.to(device)
-    )
+def layout_on(layout: TokenLayout, device: str) -> TokenLayout:
+    """The same layout on another device."""
+    return TokenLayout.unpack(layout.pack().to(device))

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gazekit.attend import check_backend_name
 from gazekit.bench.decoder import Layers, layers_of
 from gazekit.bench.memory import peak_bytes
-from gazekit.bench.scene import clips_of
+from gazekit.bench.scene import clips_of, layout_on
 from gazekit.bench.timing import interleaved
 from gazekit.contracts import Look, Sizes, TokenLayout
 from gazekit.gaze import ForwardPass, Gaze, prompt_layout
@@ -137,6 +138,8 @@ def bench_train(
     Raises:
         ValueError: A backend has an unknown name.
     """
+    for name in backends:
+        check_backend_name(name)
     forms, dense = _attention(shape, backends) if shape.scope == "attention" else _layers(shape, backends)
     refused: dict[str, str] = {}
     peaks: dict[str, int] = {}
@@ -179,7 +182,7 @@ def _attention(shape: TrainShape, backends: Sequence[str]) -> tuple[Forms, list[
     query, key, value = draw(sizes.num_heads), draw(sizes.num_kv_heads), draw(sizes.num_kv_heads)
     grad = torch.randn_like(query)
     look = Look(query=query, key=key, value=value, layer=0, scale=sizes.head_dim**-0.5)
-    layout = _on(layout, shape.device)
+    layout = layout_on(layout, shape.device)
 
     def step(attend: Callable[[], Tensor], _: int) -> None:
         attend().backward(grad)
@@ -212,7 +215,7 @@ def _attention(shape: TrainShape, backends: Sequence[str]) -> tuple[Forms, list[
 def _layers(shape: TrainShape, backends: Sequence[str]) -> tuple[Forms, list[str]]:
     """Whole layers of a stock decoder, what they share among them included; dense ones as transformers runs them."""
     torch.manual_seed(shape.seed)
-    layout = _on(shape.layout, shape.device)
+    layout = layout_on(shape.layout, shape.device)
     plain = layers_of(shape.sizes, shape.mlp_dim, shape.layers).to(shape.device, shape.dtype)
     hidden = torch.randn(shape.batch, layout.length, shape.sizes.hidden_dim, device=shape.device).to(
         shape.dtype
@@ -230,7 +233,3 @@ def _layers(shape: TrainShape, backends: Sequence[str]) -> tuple[Forms, list[str
         layers = layers_of(shape.sizes, shape.mlp_dim, shape.layers, shape.gaze(backend), like=plain)
         forms[backend] = partial(step, layers.to(shape.device))
     return forms, ["dense"]
-
-
-def _on(layout: TokenLayout, device: str) -> TokenLayout:
-    return TokenLayout.unpack(layout.pack().to(device))

@@ -60,6 +60,30 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sampling(parser: argparse.ArgumentParser) -> None:
+    """Adds how answers are made and how much of a video is shown."""
+    parser.add_argument(
+        "--max-new-tokens", type=positive, default=64, metavar="N", help="of an answer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="how freely words are drawn; 0 takes the likeliest (default)",
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="draw from the likeliest words of this share"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
+    parser.add_argument(
+        "--fps", type=float, default=1.0, metavar="R", help="frames of a video a second (default: 1)"
+    )
+    parser.add_argument(
+        "--max-frames", type=positive, default=128, metavar="N", help="of a video at most (default: 128)"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds `--device`."""
     parser.add_argument(
@@ -67,6 +91,33 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto (CUDA, MPS, CPU), cpu, mps, cuda or cuda:<number> (default: auto)",
     )
+
+
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    """Adds `--shape`, a decoder by name or by numbers."""
+    parser.add_argument(
+        "--shape",
+        default="qwen3-4b",
+        metavar="SHAPE",
+        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim[,hidden_dim] (default: qwen3-4b)",
+    )
+
+
+def add_lot(parser: argparse.ArgumentParser) -> None:
+    """Adds who chooses among keys and values by lot, what they are of, and how many threads compute with them."""
+    parser.add_argument(
+        "--share", choices=("head", "group"), default="head", help="who chooses regions (default: head)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bf16", "fp32"), default="bf16", help="of keys and values (default: bf16)"
+    )
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the lot (default: 0)")
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json` with a file."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:

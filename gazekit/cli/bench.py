@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import DecodeResult, DecodeShape, DecodeTable, DenseResult
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _USUAL = (10_240,)
 _DRAWN = (1024, 4096, 16_384, 65_536, 163_840, 262_144, 1_048_576)
 _LAYERED = 163_840  # above it one layer alone is larger than caches are
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def decode(arguments: argparse.Namespace, device: str) -> None:
@@ -27,6 +26,7 @@ def decode(arguments: argparse.Namespace, device: str) -> None:
 
     Raises:
         ValueError: A shape or backend is not known, or more is looked at than there is.
+        OSError: A file cannot be written; said before anything is measured.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -34,6 +34,7 @@ def decode(arguments: argparse.Namespace, device: str) -> None:
     from gazekit.bench import bench_decode, machine
     from gazekit.kernels import native
 
+    check_writable(arguments.json, arguments.plot)
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
@@ -50,11 +51,12 @@ def decode(arguments: argparse.Namespace, device: str) -> None:
                 progress.stop_task(task)
                 _print(arguments, shape.visual, table)
                 tables.append(table)
+                if arguments.json is not None:
+                    # Each time, so that an interruption loses no more than what is being measured.
+                    write_json(arguments.json, _record(tables, about))
     finally:
         torch.set_num_threads(threads)
     print_facts("machine", {name: str(value) for name, value in about.items()})
-    if arguments.json is not None:
-        _write(arguments.json, json.dumps(_record(tables, about), indent=2) + "\n")
     if arguments.plot is not None:
         _plot(arguments.plot, tables)
 
@@ -71,7 +73,7 @@ def _shapes(arguments: argparse.Namespace, device: str) -> list[DecodeShape]:
             sizes=shape_of(arguments.shape), visual=number,
             attend=arguments.attend if named else min(arguments.attend, number), text=arguments.text,
             context=arguments.context, batch=arguments.batch, share=arguments.share,
-            layers=arguments.layers if number <= _LAYERED else 1, dtype=_DTYPES[arguments.dtype], device=device,
+            layers=arguments.layers if number <= _LAYERED else 1, dtype=dtype_of(arguments), device=device,
             seed=arguments.seed,
         )
         for number in visual
@@ -124,7 +126,6 @@ def _plot(path: Path, tables: list[DecodeTable]) -> None:
             dense.append((one.visual, one.dense_ms))
         if one.ms is not None:
             curves.setdefault(one.backend, []).append((one.visual, one.ms))
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_curves(
         path,
         curves,
@@ -133,8 +134,3 @@ def _plot(path: Path, tables: list[DecodeTable]) -> None:
         ylabel="milliseconds",
         log=True,
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)

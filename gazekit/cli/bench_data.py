@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
 from gazekit.cli.prepare import load_quietly
 
 
@@ -20,8 +19,10 @@ def bench_data(arguments: argparse.Namespace) -> None:
 
     Raises:
         ValueError: An image is too small to be made.
+        OSError: The file cannot be written; said before anything is measured.
     """
     load_quietly()
+    check_writable(arguments.json)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -41,9 +42,14 @@ def bench_data(arguments: argparse.Namespace) -> None:
         for latest in bench_reading(folder, **options, encode=_encode(arguments)):
             bar.advance(task)
             found = latest
+        watched = _watch(arguments, folder, bar)
     title = f"{arguments.images} JPEGs of {arguments.side} x {arguments.side}, one core"
     rows = [(one.form, f"{one.samples_per_second:,.0f}", f"{one.ratio:.1%}") for one in found]
     print_table((title, "samples/s", "of pillow"), rows)
+    if watched:
+        rows = [(one.form, f"{one.samples_per_second:,.2f}", f"{one.ratio:.1%}") for one in watched]
+        title = f"{arguments.seconds} s of 640 x 480, {watched[-1].frames} frames shown, one core"
+        print_table((title, "samples/s", "of PyAV"), rows)
     if index is not None:
         print_facts(f"{index.rows:,} rows, {index.bytes / 1e6:,.0f} MB", _index_facts(index))
     about = machine("cpu")
@@ -51,12 +57,24 @@ def bench_data(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         results = {
             "reading": [asdict(one) for one in found],
+            "watching": [asdict(one) for one in watched],
             "index": None if index is None else asdict(index),
         }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(
-            json.dumps({**results, "machine": about, "versions": versions()}, indent=2) + "\n"
-        )
+        write_json(arguments.json, {**results, "machine": about, "versions": versions()})
+
+
+def _watch(arguments: argparse.Namespace, folder: Path, bar: Any) -> list[Any]:
+    """The figures of a video; none where none is asked for."""
+    from gazekit.bench.video import bench_watching
+
+    if arguments.seconds == 0:
+        return []
+    rounds = min(arguments.repeats, 5)
+    task, found = bar.add_task("watching", total=rounds), []
+    for latest in bench_watching(folder, seconds=arguments.seconds, repeats=rounds):
+        bar.advance(task)
+        found = latest
+    return found
 
 
 def _index_facts(index: Any) -> dict[str, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import OffloadResult
-
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def offload(arguments: argparse.Namespace, device: str) -> None:
@@ -22,7 +20,8 @@ def offload(arguments: argparse.Namespace, device: str) -> None:
 
     Raises:
         ValueError: A shape is not known, or a number is out of its range.
-        OSError: The disk has no room for the regions.
+        OSError: The disk has no room for the regions, or the file of figures cannot be written; the latter is said
+            before anything is measured.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -31,6 +30,7 @@ def offload(arguments: argparse.Namespace, device: str) -> None:
     from gazekit.gaze import shape_of
     from gazekit.kernels import native
 
+    check_writable(arguments.json)
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
@@ -39,7 +39,7 @@ def offload(arguments: argparse.Namespace, device: str) -> None:
         decode = DecodeShape(
             sizes=shape_of(arguments.shape), visual=arguments.visual, attend=arguments.attend, text=arguments.text,
             context=arguments.context, batch=arguments.batch, share=arguments.share, layers=arguments.layers,
-            dtype=_DTYPES[arguments.dtype], device=device, seed=arguments.seed,
+            dtype=dtype_of(arguments), device=device, seed=arguments.seed,
         )  # fmt: skip
         shapes = [
             OffloadShape(
@@ -67,9 +67,8 @@ def offload(arguments: argparse.Namespace, device: str) -> None:
     about = machine(device)
     print_facts("machine", {name: str(value) for name, value in about.items()})
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         table = {"results": [asdict(one) for one in results], "machine": about, "versions": versions()}
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+        write_json(arguments.json, table)
 
 
 def _print(arguments: argparse.Namespace, results: list[OffloadResult]) -> None:

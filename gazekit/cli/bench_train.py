@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
 
-from gazekit.cli.output import print_facts, print_table
+from gazekit.cli.output import check_writable, print_facts, print_table, write_json
+from gazekit.cli.prepare import dtype_of
 
 if TYPE_CHECKING:
     from gazekit.bench import TrainResult
-
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def train(arguments: argparse.Namespace, device: str) -> None:
@@ -22,6 +20,7 @@ def train(arguments: argparse.Namespace, device: str) -> None:
 
     Raises:
         ValueError: A shape or backend is not known, or more is looked at than there is.
+        OSError: The file cannot be written; said before anything is measured.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -30,10 +29,11 @@ def train(arguments: argparse.Namespace, device: str) -> None:
     from gazekit.bench.decoder import MLP_DIMS
     from gazekit.gaze import shape_of
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(arguments.threads)
+    check_writable(arguments.json)
     sizes = shape_of(arguments.shape)
     mlp_dim = arguments.mlp or MLP_DIMS.get(arguments.shape, 3 * sizes.hidden_dim)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(arguments.threads)
     results: list[TrainResult] = []
     try:
         about = machine(device)
@@ -42,7 +42,7 @@ def train(arguments: argparse.Namespace, device: str) -> None:
                 shape = TrainShape(
                     sizes=sizes, mlp_dim=mlp_dim, visual=visual, attend=arguments.attend, text=arguments.text,
                     context=arguments.context, batch=arguments.batch, scope=arguments.scope, layers=arguments.layers,
-                    share=arguments.share, dtype=_DTYPES[arguments.dtype], device=device, seed=arguments.seed,
+                    share=arguments.share, dtype=dtype_of(arguments), device=device, seed=arguments.seed,
                 )  # fmt: skip
                 task = progress.add_task(f"{visual:,} visual tokens", total=arguments.repeats)
                 for found in bench_train(shape, arguments.backend, repeats=arguments.repeats):
@@ -51,13 +51,16 @@ def train(arguments: argparse.Namespace, device: str) -> None:
                 results += latest
                 progress.stop_task(task)
                 _print_train(arguments, latest)
+                if arguments.json is not None:
+                    table = {
+                        "results": [asdict(one) for one in results],
+                        "machine": about,
+                        "versions": versions(),
+                    }
+                    write_json(arguments.json, table)
     finally:
         torch.set_num_threads(threads)
     print_facts("machine", {name: str(value) for name, value in about.items()})
-    if arguments.json is not None:
-        table = {"results": [asdict(one) for one in results], "machine": about, "versions": versions()}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
 
 
 def _print_train(arguments: argparse.Namespace, found: list[TrainResult]) -> None:

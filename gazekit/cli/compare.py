@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ def results_at(path: Path) -> list[Result]:
 def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list[Comparison]:
     """Compares each result of the one with its counterpart of the other.
 
-    Counterparts are of one benchmark and profile, and of one system unless each side has but one.
+    Counterparts are of one benchmark and profile, and, unless each side has but one, of one system and both blind or
+    both not.
 
     Raises:
         FileNotFoundError: A side has no result.
-        ValueError: Nothing has a counterpart, or counterparts are not of the same samples.
+        ValueError: Nothing has a counterpart, something has several, or counterparts are not of the same samples.
     """
     one, other = results_at(first), results_at(second)
     pairs = []
@@ -52,10 +54,16 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
             [each for each in side if (each.benchmark, each.profile) == (mine.benchmark, mine.profile)]
             for side in (one, other)
         ]
-        same = [each for each in of_task[1] if each.system == mine.system]
+        same = [each for each in of_task[1] if _looks(each) == _looks(mine)]
         if len(of_task[0]) == len(of_task[1]) == 1:
             same = of_task[1]
-        pairs += [(mine, each) for each in same[:1]]
+        alike = [each for each in of_task[0] if _looks(each) == _looks(mine)]
+        if len(same) > 1 or (same and len(alike) > 1):
+            raise ValueError(
+                f"{mine.benchmark} ({mine.profile}, {mine.system}) is there {len(alike)} times in {first} and "
+                f"{len(same)} times in {second}; name the files to compare"
+            )
+        pairs += [(mine, each) for each in same]
     if not pairs:
         have = [
             sorted({f"{each.benchmark} ({each.profile}, {each.system})" for each in side})
@@ -67,9 +75,17 @@ def compare_all(first: Path, second: Path, *, resamples: int, seed: int) -> list
     return [compare(*pair, resamples=resamples, seed=seed) for pair in pairs]
 
 
+def _looks(result: Result) -> tuple[str, bool]:
+    """The system, and whether it was left without images."""
+    return result.system, bool(result.settings.get("blind"))
+
+
 def table_of(comparison: Comparison) -> dict[str, Any]:
-    """A comparison for JSON."""
-    return asdict(comparison)
+    """A comparison for JSON, which has no NaN: bounds that are unknown are null."""
+    table = asdict(comparison)
+    for name in ("first", "second", "difference"):
+        table[name] = {key: None if isnan(value) else value for key, value in table[name].items()}
+    return table
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
@@ -112,35 +128,43 @@ def beside_published(paths: Sequence[Path]) -> dict[str, Any]:
         FileNotFoundError: A path has no result.
         ValueError: None is of a benchmark of the paper.
     """
-    runs: dict[tuple[str, str], dict[str, Any]] = {}
-    notes = []
-    for one in (each for path in paths for each in results_at(path)):
+    runs: list[tuple[tuple[Path, str, str, str], dict[str, Any]]] = []
+    notes: list[str] = []
+    for path, one in ((where, each) for where in paths for each in results_at(where)):
         try:
             known = find(one.benchmark)
         except ValueError:
             continue
+        if known.headline not in one.scores:
+            continue
         column = f"{known.title}_rule" if known.judged else known.title
-        row = runs.setdefault(
-            (one.model, one.system),
-            {"model": one.model, "method": one.system, "entries": None, "source": "this run", "scores": {}},
-        )
+        method = f"{one.system}, blind" if one.settings.get("blind") else one.system
+        run = (path, one.model, method, one.profile)
+        # Two results of one column, of two budgets say, are two rows.
+        free = (row for key, row in runs if key == run and column not in row["scores"])
+        row = next(free, None) or {
+            "model": one.model, "method": method, "entries": None, "source": "this run", "scores": {},
+        }  # fmt: skip
+        if not row["scores"]:
+            runs.append((run, row))
         row["scores"][column] = one.scores[known.headline] * known.to_column
+        remarks = []
         if (limit := one.settings.get("limit")) is not None:
-            notes.append(f"{one.model}, {one.system}, {column}: {limit} samples, not the whole benchmark")
+            remarks.append(f"{limit} samples, not the whole benchmark")
         if one.profile != "cambrian":
-            notes.append(
-                f"{one.model}, {one.system}, {column}: prompts and scorers of {one.profile}, not of the paper"
-            )
+            remarks.append(f"prompts and scorers of {one.profile}, not of the paper")
+        if remarks:
+            notes.append(f"{path}, {one.model}, {method}, {column}: {'; '.join(remarks)}")
     if not runs:
         names = ", ".join(map(str, paths))
         raise ValueError(
             f"no result in {names} is of a benchmark of the paper; evaluate with --benchmarks image or video"
         )
-    columns = list(dict.fromkeys(name for row in runs.values() for name in row["scores"]))
+    columns = list(dict.fromkeys(name for _, row in runs for name in row["scores"]))
     printed = [_published_row(row, columns) for row in published()]
     return {
         "columns": columns,
-        "rows": [*runs.values(), *(row for row in printed if row["scores"])],
+        "rows": [*(row for _, row in runs), *(row for row in printed if row["scores"])],
         "notes": notes,
     }
 
@@ -169,9 +193,15 @@ def print_published(found: dict[str, Any]) -> None:
     ]
     print_table(("model", "entries", "source", *columns), rows)
     if found["notes"]:
-        print_facts("notes", {note.rpartition(": ")[0]: note.rpartition(": ")[2] for note in found["notes"]})
+        # Two results of one column have one name: all that is to say of either stands beside it.
+        remarks: dict[str, list[str]] = {}
+        for name, _, remark in (note.rpartition(": ") for note in found["notes"]):
+            remarks.setdefault(name, []).append(remark)
+        print_facts("notes", {name: " | ".join(dict.fromkeys(said)) for name, said in remarks.items()})
 
 
 def _shown(interval: Interval, sign: bool = False) -> str:
     mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
+    if isnan(low):
+        return f"{mean:+.1f}" if sign else f"{mean:.1f}"
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean:.1f} [{low:.1f}, {high:.1f}]"

@@ -36,16 +36,17 @@ def data_check(arguments: argparse.Namespace) -> int:
     from gazekit.data.check import RowCheck, check_rows
     from gazekit.data.quarantine import Quarantine
     from gazekit.data.records import RecordOpener
+    from gazekit.data.video import PyAVReader
 
     limits = Limits(images=arguments.max_images, pixels=arguments.max_pixels, tokens=arguments.max_tokens)
     root = None if arguments.root is None else str(arguments.root)
-    with _bar("finding rows") as progress:
+    with bar("finding rows") as progress:
         source = JsonSource(path=str(arguments.file), root=root).open(progress)
-    with _bar("checking rows") as progress:
+    with bar("checking rows") as progress:
         report = check_rows(
             RowCheck(
                 source=source,
-                opener=RecordOpener(limits=limits),
+                opener=RecordOpener(limits=limits, video=PyAVReader()),
                 header_only=arguments.quick,
                 length=_length(arguments),
             ),
@@ -105,7 +106,7 @@ def _print(report: Report) -> None:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, gone once it is done."""
     from rich.console import Console
     from rich.progress import Progress

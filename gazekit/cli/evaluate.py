@@ -2,175 +2,215 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import Progress
 
-from gazekit.evaluate.reading import Outcome, read
+from gazekit.cli.digits import digits, refuse
+from gazekit.evaluate.benchmarks import TASKS, Docs, Task, load, named
+from gazekit.evaluate.harness import Plan, evaluate, question_of
+from gazekit.evaluate.provenance import fingerprint
+from gazekit.evaluate.responding import Responder
+from gazekit.evaluate.results import Result
+from gazekit.evaluate.systems import SYSTEMS, dense, gazes_of, k_within, limited, looking, random
 from gazekit.evict import QuestionEviction
 from gazekit.gaze import Gaze
-from gazekit.models import CambrianConfig, CambrianForConditionalGeneration, CambrianProcessor, config_at
-from gazekit.route import RandomRouter
+from gazekit.models import CambrianConfig, config_at, open_saved
+from gazekit.models.retrofit import apply_gaze
 
-Figures = dict[str, float]
-"""accuracy: share of answer words that are right; visual: visual entries that an answering query attends, averaged
-over layers and heads; share: those over all visual entries; routing, routing_random: share of answer words whose
-region was chosen, averaged over heads, and what chance gives."""
-
-DIGITS_QUESTIONS = 2000
+DIGITS = "digits"
 
 
-def evaluate(
-    model_dir: Path,
-    *,
-    benchmarks: Sequence[str] = ("digits",),
-    systems: Sequence[str] = ("gaze",),
-    limit: int | None = None,
-    device: str = "cpu",
-    imports: Iterable[str] = (),
-) -> dict[str, dict[str, Figures]]:
-    """Answers the questions of each benchmark with each system, greedily.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line asks for.
 
-    Args:
-        model_dir: A saved Cambrian and its processor.
-        benchmarks: Of `BENCHMARKS`.
+    Attributes:
+        benchmarks: Names and groups.
         systems: Of `SYSTEMS`.
-        limit: Questions of each benchmark; None = all.
-        device: As torch names it.
-        imports: Modules of one's own that the model's composition names.
+        plan: How each benchmark is put.
+        budget: Share of the visual tokens that gaze and random may attend; None = what the model was saved with.
+        seed: Of regions by lot.
+        data: Folder of the data sets; None = the hub.
+        out: Folder of the results; None = none are kept.
+        resume: Whether to go on with what is there.
+    """
+
+    benchmarks: Sequence[str] = (DIGITS,)
+    systems: Sequence[str] = ("gaze",)
+    plan: Plan = field(default_factory=Plan)
+    budget: float | None = None
+    seed: int = 0
+    data: Path | None = None
+    out: Path | None = None
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The model that is measured.
+
+    Attributes:
+        name: Its folder's name.
+        model: With its weights.
+        processor: Its own.
+        fingerprint: Of its weights.
+    """
+
+    name: str
+    model: Any
+    processor: Any
+    fingerprint: str
+
+
+def evaluate_all(
+    model_dir: Path, asked: Asked, *, device: str = "cpu", imports: Iterable[str] = ()
+) -> dict[str, dict[str, Result]]:
+    """Puts each benchmark to a saved model with each system.
 
     Returns:
-        Figures by benchmark and system.
+        Results by benchmark and system.
 
     Raises:
-        ValueError: A benchmark or system is unknown, or the model is no Cambrian or has no gaze that a system could
-            change.
+        FileNotFoundError: A data set is not where it was looked for.
+        ValueError: A benchmark or system is unknown, the model has no gaze that a system could change, or what is in
+            the folder of results was made with other settings.
     """
-    _known("benchmarks", benchmarks, BENCHMARKS)
-    _known("systems", systems, SYSTEMS)
-    if (found := config_at(model_dir).model_type) != CambrianConfig.model_type:
+    benchmarks = named(asked.benchmarks, also=(DIGITS,))
+    _known_systems(asked.systems)
+    cambrian = config_at(model_dir).model_type == CambrianConfig.model_type
+    if DIGITS in benchmarks and not cambrian:
         raise ValueError(
-            f"{model_dir} must hold a Cambrian, got a model of type {found!r}; ask it by gazekit generate, or measure "
-            "it in Python by gazekit.evaluate"
+            f"{model_dir} must hold a Cambrian to be measured on digits, got a model of type "
+            f"{config_at(model_dir).model_type!r}; name other benchmarks"
         )
-    processor = CambrianProcessor.from_pretrained(model_dir)
-    model = (
-        CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports)).to(device).eval()
-    )
-    gazes = [model.gaze] if isinstance(model.gaze, Gaze) else list(model.gaze or [])
-    if not any(gaze.route for gaze in gazes) and set(systems) != {"dense"}:
+    if DIGITS in benchmarks:
+        refuse(asked)
+    docs = {name: load(TASKS[name], asked.data) for name in benchmarks if name != DIGITS}
+    _join_processes()
+    model, processor = open_saved(model_dir, device=_own(device), imports=imports)
+    if not any(gaze.routes for gaze in gazes_of(model)) and set(asked.systems) != {"dense"}:
         raise ValueError(
             f"{model_dir} has no gaze that routes, so it can only be measured with --systems dense"
         )
-    with Progress(transient=True) as bar:
-        return {
-            name: {
-                system: SYSTEMS[system](_Subject(model, processor, gazes, BENCHMARKS[name](limit), bar))
-                for system in systems
-            }
-            for name in benchmarks
-        }
+    if not gazes_of(model):
+        model = apply_gaze(model, Gaze())  # Dense, and watched.
+    subject = _Subject(model_dir.resolve().name, model, processor, fingerprint(model))
+    with Progress(console=Console(stderr=True), transient=True, disable=_rank() > 0) as bar:
+        found: dict[str, dict[str, Result]] = {}
+        for name in benchmarks:
+            if name == DIGITS:
+                found[name] = digits(subject, asked, bar)
+            else:
+                found[name] = _benchmark(subject, TASKS[name], docs[name], asked, bar)
+        return found
 
 
-class _Subject:
-    """A model in front of the questions of one benchmark."""
-
-    def __init__(self, model: Any, processor: Any, gazes: list[Gaze], items: Any, bar: Progress) -> None:
-        self.model = model
-        self.processor = processor
-        self.gazes = gazes
-        self.items = items
-        self.bar = bar
-
-    def ask(self, name: str, change: Callable[[Gaze], Gaze] | None = None, **options: Any) -> Outcome:
-        """The answers, with another composition meanwhile where `change` gives one."""
-        task = self.bar.add_task(name, total=len(self.items))
-        try:
-            if change is not None and self.gazes:
-                self.model.set_gaze([change(gaze) for gaze in self.gazes])
-            return read(
-                self.model,
-                self.processor,
-                self.items,
-                progress=lambda done: self.bar.update(task, completed=done),
-                **options,
-            )
-        finally:
-            if change is not None and self.gazes:
-                self.model.set_gaze(self.gazes)
-
-
-def _gaze(subject: _Subject) -> Figures:
-    return _figures(subject.ask("gaze", trace=True))
-
-
-def _dense(subject: _Subject) -> Figures:
-    return _figures(subject.ask("dense", lambda gaze: replace(gaze, route=None), trace=True))
+def _benchmark(subject: _Subject, task: Task, docs: Docs, asked: Asked, bar: Progress) -> dict[str, Result]:
+    """One benchmark with each system; eviction comes after gaze, whose entries it is given."""
+    found: dict[str, Result] = {}
+    gazes, settings = _within(subject, task, docs, asked)
+    order = sorted(asked.systems, key=lambda system: system == "eviction")
+    if "eviction" in order and "gaze" not in order:
+        order.insert(0, "gaze")
+    for system in order:
+        more, eviction = dict(settings), None
+        if system == "eviction":
+            entries = max(1, round(found["gaze"].scores.get("attended_visual", 1.0)))
+            eviction, more["eviction"] = QuestionEviction(budget=entries), entries
+        changed = _changed(system, gazes, asked.seed)
+        with looking(subject.model, changed):
+            responder = Responder(subject.model, subject.processor, eviction=eviction)
+            with _told(bar, f"{task.name}, {system}") as progress:
+                found[system] = evaluate(
+                    task,
+                    docs,
+                    responder,
+                    asked.plan,
+                    model=subject.name,
+                    system=system,
+                    settings=more | {"weights": subject.fingerprint, "seed": asked.seed, **_written(changed)},
+                    out=asked.out,
+                    resume=asked.resume,
+                    progress=progress,
+                )
+    return {system: found[system] for system in asked.systems}
 
 
-def _random(subject: _Subject) -> Figures:
-    """Each router replaced by lots, as many regions as it chooses."""
-
-    def draw(gaze: Gaze) -> Gaze:
-        if gaze.route is None:
-            return gaze
-        if not hasattr(gaze.route, "k"):
-            raise ValueError(
-                f"systems: random needs a router with a fixed k, and {type(gaze.route).__name__} has none"
-            )
-        return replace(gaze, route=RandomRouter(k=gaze.route.k))
-
-    return _figures(subject.ask("random", draw, trace=True))
+def _within(subject: _Subject, task: Task, docs: Docs, asked: Asked) -> tuple[list[Gaze], dict[str, Any]]:
+    """The model's compositions, within the budget where there is one."""
+    gazes = gazes_of(subject.model)
+    if asked.budget is None:
+        return gazes, {"budget": None}
+    _, question = question_of(task, docs, docs[0], asked.plan)
+    k = k_within(subject.model, subject.processor, question, asked.budget)
+    return [limited(gaze, k) for gaze in gazes], {"budget": asked.budget, "k": k}
 
 
-def _eviction(subject: _Subject) -> Figures:
-    """Dense attention to as many visual entries as gaze attends, chosen once from the question."""
-    budget = max(1, round(_gaze(subject)["visual"]))
-    outcome = subject.ask(
-        f"eviction, {budget} entries",
-        lambda gaze: replace(gaze, route=None),
-        eviction=QuestionEviction(budget=budget),
-    )
-    return {**_figures(outcome), "visual": float(budget)}
+def _changed(system: str, gazes: Sequence[Gaze], seed: int) -> list[Gaze]:
+    if system == "random":
+        return [random(gaze, seed) for gaze in gazes]
+    if system in ("dense", "eviction"):
+        return [dense(gaze) for gaze in gazes]
+    return list(gazes)
 
 
-def _figures(outcome: Outcome) -> Figures:
-    figures = {"accuracy": outcome.accuracy}
-    if outcome.attended is not None:
-        attended = outcome.attended.compute()
-        figures |= {"visual": float(attended["visual"]), "share": float(attended["share"])}
-    if outcome.routing is not None:
-        routing = outcome.routing.compute()
-        figures |= {"routing": float(routing["mean"]), "routing_random": float(routing["mean_random"])}
-    return figures
+def _written(gazes: Sequence[Gaze]) -> dict[str, Any]:
+    from gazekit.contracts.section import to_section
+
+    return {"gaze": [to_section(gaze) for gaze in gazes]}
 
 
-def _digits(limit: int | None) -> Any:
-    from gazekit.data.digits import DigitsEvaluation
-
-    return DigitsEvaluation(length=limit or DIGITS_QUESTIONS, split="test")
-
-
-BENCHMARKS: dict[str, Callable[[int | None], Any]] = {"digits": _digits}
-"""Questions by name, at most so many."""
-
-SYSTEMS: dict[str, Callable[[_Subject], Figures]] = {
-    "gaze": _gaze,
-    "dense": _dense,
-    "random": _random,
-    "eviction": _eviction,
-}
-"""Ways to look, all with the weights of the one model: as it was saved; at everything; by lot; at what the question
-picked once."""
+@contextmanager
+def _told(bar: Progress, name: str) -> Iterator[Callable[[int, int], None]]:
+    task = bar.add_task(name, total=None)
+    try:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        bar.stop_task(task)
 
 
-def _known(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+def figures_of(results: Mapping[str, Mapping[str, Result]]) -> dict[str, dict[str, dict[str, float]]]:
+    """The figures alone, by benchmark and system."""
+    return {
+        name: {system: dict(result.scores) for system, result in systems.items()}
+        for name, systems in results.items()
+    }
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks."""
+    return _rank() == 0
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _own(device: str) -> str:
+    """The device of this process, where each has one."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
+def _join_processes() -> None:
+    """Joins the processes that torchrun started; what they exchange lies on the CPU."""
+    import torch.distributed as dist
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def _known_systems(names: Iterable[str]) -> None:
+    import difflib
+
     for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, list(known), n=1)
+        if name not in SYSTEMS:
+            near = difflib.get_close_matches(name, SYSTEMS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{argument} must be of {', '.join(known)}, got {name}{hint}")
+            raise ValueError(f"systems must be of {', '.join(SYSTEMS)}, got {name}{hint}")

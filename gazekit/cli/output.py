@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gazekit.contracts.section import Fault
@@ -99,6 +101,37 @@ def print_figures(title: str, systems: Mapping[str, Mapping[str, float]]) -> Non
 def print_json(found: object) -> None:
     """JSON on stdout."""
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Makes the folders of files that are written after a measurement, and tries now whether they can be; None = none.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    for path in filter(None, paths):
+        there = path.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        except OSError as error:
+            raise OSError(f"{path} cannot be written ({error.strerror}); name another file") from error
+        if not there:
+            path.unlink()
+
+
+def write_json(path: Path, found: object) -> None:
+    """JSON in a file; what is not a number is null there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_finite(found), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def device_of(arguments: argparse.Namespace) -> str:
@@ -12,6 +16,13 @@ def device_of(arguments: argparse.Namespace) -> str:
     from gazekit.contracts.device import choose_device
 
     return choose_device(arguments.device)
+
+
+def dtype_of(arguments: argparse.Namespace) -> torch.dtype:
+    """The type that `--dtype` names."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[arguments.dtype]
 
 
 def load_quietly() -> None:

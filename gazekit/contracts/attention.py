@@ -52,6 +52,8 @@ class Plan:
         keeps: An elementwise rule on tokens of what stays in view (sinks, a window); None = nothing.
         scale: Factor on the logits.
         confined: Kinds of queries that reach tokens of their own unit only.
+        tracked: True = autograd follows the queries, so that a backend without a backward refuses; whether it follows
+            keys and values they say themselves.
         memo: What a backend keeps for the other layers of the forward, by its name; the caller hands the same one
             to all of them. What is kept says which tokens it was made for, since layers may hold different ones.
     """
@@ -63,6 +65,7 @@ class Plan:
     keeps: Keeps | None
     scale: float
     confined: frozenset[Kind] = frozenset({Kind.CONTEXT})
+    tracked: bool = False
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -165,7 +165,7 @@ class Backend(Protocol):
         """Attention; a query that sees nothing gives zeros."""
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
-        """Why it cannot do this plan, None = it can. Asked once per forward."""
+        """Why it cannot do this plan, None = it can. Asked once per forward for all layers that agree in what matters."""
 
 
 @runtime_checkable
@@ -199,9 +199,10 @@ class Store(Protocol):
     def fetch(self, selection: Selection | None) -> Entries:
         """The entries that a selection looks at, and all free ones; None = everything.
 
-        For each KV head that is every member of the regions that any row of its query heads chose. The selection's ids
-        stay as they are: `begin` says where each region lies, and `count` is 0 for one that is not at hand. They lie in
-        no particular order, and others may lie between them.
+        For each KV head that is every member of the regions that any row of its query heads chose; they must be
+        complete, as what may be chosen is, since copies of others would age. The selection's ids stay as they are:
+        `begin` says where each region lies, and `count` is 0 for one that is not at hand. They lie in no particular
+        order, and others may lie between them.
         """
 
     def keep(self, index: Int[Tensor, "batch #kv_head entry"]) -> None:

@@ -32,7 +32,7 @@ class RowCheck:
     Attributes:
         source: Where rows come from.
         opener: Opens images and videos.
-        header_only: Decodes no image, only reads its size: much faster, and a file that is cut passes.
+        header_only: Decodes nothing, only reads the sizes of images: much faster, and a file that is cut passes.
         length: Tokens of a conversation; None = length is not checked.
     """
 

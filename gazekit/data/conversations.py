@@ -23,6 +23,7 @@ from gazekit.data.records.limits import Limits
 from gazekit.data.records.open import RecordOpener
 from gazekit.data.samples import CollateSamples, CollateTensors, Samples
 from gazekit.data.tally import Tally
+from gazekit.data.video import PyAVReader
 
 QUARANTINE_FILE = "quarantine.jsonl"
 
@@ -43,7 +44,7 @@ class ConversationData(LightningDataModule):
         labels: Which tokens are learned: "answers", or "llava_next_compat".
         system: What the system says in conversations in which it says nothing; None = nothing.
         timestamps: Whether frames of videos are preceded by their times, as text.
-        video: Reads video files; folders of frames need none.
+        video: Reads video files; None = by PyAV (`PyAVReader`), loaded where there is one. Folders of frames need none.
         max_broken: Largest share of broken rows; a run that meets more than chance explains stops (`Tally`).
         quarantine: File that broken rows are written to; None = `quarantine.jsonl` in the run's folder, if it has one.
         validation: Where validation reads, from the first row on, in order.
@@ -105,7 +106,7 @@ class ConversationData(LightningDataModule):
         self.sources: list[Source] = [*sources, *one]
         self.processor = processor
         self.limits = limits or Limits()
-        self.opener = RecordOpener(limits=self.limits, video=video)
+        self.opener = RecordOpener(limits=self.limits, video=video or PyAVReader())
         self.encode = EncodeConversation(
             processor=processor,
             max_length=self.limits.tokens,

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from gazekit.data.batches import ConversationProcessor, EncodeConversations, PackedBatches
@@ -37,7 +37,7 @@ class DigitsData(LightningDataModule):
         mosaic: How mosaics look.
         questions: Which questions training asks.
         batch_size: Conversations of a batch.
-        num_steps: Training batches, all in one epoch.
+        num_steps: Training batches of each device, all in one epoch.
         seed: Seed of the training samples.
         start: Index of the first training sample, so that a second stage goes on where the first has stopped.
         validation_size: Validation conversations; 0 = no validation.
@@ -114,7 +114,7 @@ class DigitsData(LightningDataModule):
         dataset = DigitsDataset(
             split="train",
             plan=self.questions,
-            length=self.num_steps * self.batch_size,
+            length=self.num_steps * self.batch_size * self._devices,
             seed=self.seed,
             start=self.start,
             spec=self.mosaic,
@@ -128,17 +128,31 @@ class DigitsData(LightningDataModule):
                     batch_size=self.batch_size,
                     collate_fn=EncodeConversations(self.processor),
                     num_workers=self.num_workers,
+                    sampler=self._share(dataset),
                 )
             else:
                 batches = PackedBatches(
                     dataset, self.processor, packing=self.packing, parts=self.batches_per_step,
                     step_size=self.batch_size * self.batches_per_step,
                 )  # fmt: skip
-                self._loader = StatefulDataLoader(batches, batch_size=None, num_workers=self.num_workers)
+                self._loader = StatefulDataLoader(
+                    batches, batch_size=None, num_workers=self.num_workers, sampler=self._share(batches)
+                )
         if self._place is not None:
             self._loader.load_state_dict(self._place)
             self._place = None
         return self._loader
+
+    def _share(self, dataset: Any) -> DistributedSampler | None:
+        """What is this process's of several, in order, so that a step of them all is one stretch of the data."""
+        if self._devices == 1:
+            return None
+        rank = self.trainer.global_rank
+        return DistributedSampler(dataset, num_replicas=self._devices, rank=rank, shuffle=False)
+
+    @property
+    def _devices(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
 
     def val_dataloader(self) -> DataLoader:
         """Single questions about mosaics of validation scans."""

@@ -1,12 +1,14 @@
-"""Evaluation (level 3): metrics, scorers of benchmarks, results and their comparison, and what is published.
+"""Evaluation (level 4): benchmarks, their scorers and harness, metrics, results and their comparison.
 
 Benchmarks run through `generate()`.
 """
 
 from gazekit.evaluate.comparison import Comparison, Interval, compare
 from gazekit.evaluate.glances import Looked, looked
+from gazekit.evaluate.harness import Plan, evaluate
 from gazekit.evaluate.literature import Published, published
 from gazekit.evaluate.metrics import AttendedEntries, MassCoverage, RoutingAccuracy, SelectionStatistics
+from gazekit.evaluate.responding import Question, Reply, Responder
 from gazekit.evaluate.results import Record, Result
 from gazekit.evaluate.scorers import Verdict, aggregate, score, verdict
 
@@ -16,14 +18,19 @@ __all__ = [
     "Interval",
     "Looked",
     "MassCoverage",
+    "Plan",
     "Published",
+    "Question",
     "Record",
+    "Reply",
+    "Responder",
     "Result",
     "RoutingAccuracy",
     "SelectionStatistics",
     "Verdict",
     "aggregate",
     "compare",
+    "evaluate",
     "looked",
     "published",
     "score",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from gazekit.evaluate.results import Result
+from gazekit.evaluate.results import Record, Result
 
 _CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where 95 % of its bootstrap lies."""
+    """A mean and where 95 % of its bootstrap lies; NaN where there is one group alone, which says nothing of spread."""
 
     mean: float
     low: float
@@ -32,7 +33,8 @@ class Comparison:
         first: Mean score of a sample, first system.
         second: Mean score of a sample, second system.
         difference: Second less first, over the same draws of samples.
-        chance: Share of draws on the other side of zero, twice: small = the difference is hardly luck.
+        chance: Share of draws on the other side of zero, twice, that of the samples as they are among them, so that it
+            is never 0: small = the difference is hardly luck. 1 with one group alone.
         samples: How many.
         groups: How many groups of samples were drawn from; as many as samples where each stands alone.
         differing: Settings in which the two differ, as `(first, second)` by name.
@@ -63,8 +65,8 @@ def compare(first: Result, second: Result, *, resamples: int = 2000, seed: int =
         seed: Of the draws.
 
     Raises:
-        ValueError: The two are of different benchmarks, profiles or samples, there is no sample, or fewer than 100
-            draws are asked for.
+        ValueError: The two are of different benchmarks, profiles, samples or groups, there is no sample, samples share
+            an id, or fewer than 100 draws are asked for.
     """
     if resamples < 100:
         raise ValueError(f"resamples must be at least 100 for an interval, got {resamples}")
@@ -72,7 +74,7 @@ def compare(first: Result, second: Result, *, resamples: int = 2000, seed: int =
         one, other = getattr(first, name), getattr(second, name)
         if one != other:
             raise ValueError(f"results must be of one {name} to be compared, got {one} and {other}")
-    mine, theirs = ({one.id: one for one in result.records} for result in (first, second))
+    mine, theirs = (_by_id(result) for result in (first, second))
     if mine.keys() != theirs.keys():
         alone = sorted(mine.keys() ^ theirs.keys())
         raise ValueError(
@@ -83,20 +85,25 @@ def compare(first: Result, second: Result, *, resamples: int = 2000, seed: int =
         raise ValueError(f"there is no sample of {first.benchmark} to compare")
     ids = sorted(mine)
     scores = np.array([[mine[one].score, theirs[one].score] for one in ids])
+    if apart := [one for one in ids if mine[one].group != theirs[one].group]:
+        raise ValueError(
+            f"results must group their samples alike to be compared, got {mine[apart[0]].group!r} and "
+            f"{theirs[apart[0]].group!r} for {apart[0]}; evaluate both with one version"
+        )
     groups = [mine[one].group or f"\0{one}" for one in ids]
     draws, number = _bootstrap(scores, groups, resamples, seed)
     difference = draws[:, 1] - draws[:, 0]
     means = scores.mean(0)
-    below, above = float((difference <= 0).mean()), float((difference >= 0).mean())
+    below, above = ((1 + int((sign * difference >= 0).sum())) / (1 + resamples) for sign in (-1, 1))
     names = dict.fromkeys([*first.scores, *second.scores])
     return Comparison(
         benchmark=first.benchmark,
         profile=first.profile,
         scores={name: (first.scores.get(name), second.scores.get(name)) for name in names},
-        first=_interval(means[0], draws[:, 0]),
-        second=_interval(means[1], draws[:, 1]),
-        difference=_interval(means[1] - means[0], difference),
-        chance=min(1.0, 2 * min(below, above)),
+        first=_interval(means[0], draws[:, 0], number),
+        second=_interval(means[1], draws[:, 1], number),
+        difference=_interval(means[1] - means[0], difference, number),
+        chance=min(1.0, 2 * min(below, above)) if number > 1 else 1.0,
         samples=len(ids),
         groups=number,
         differing=_differing(first, second),
@@ -118,8 +125,19 @@ def _bootstrap(scores: np.ndarray, groups: list[str], resamples: int, seed: int)
     return np.concatenate(draws), number
 
 
-def _interval(mean: float, draws: np.ndarray) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
+def _by_id(result: Result) -> dict[str, Record]:
+    """Records by id."""
+    found = {one.id: one for one in result.records}
+    if len(found) < len(result.records):
+        twice = next(name for name, times in Counter(one.id for one in result.records).items() if times > 1)
+        raise ValueError(
+            f"samples must have ids of their own, got {twice!r} more than once in a result of {result.benchmark}"
+        )
+    return found
+
+
+def _interval(mean: float, draws: np.ndarray, number: int) -> Interval:
+    low, high = np.quantile(draws, [0.025, 0.975]) if number > 1 else (np.nan, np.nan)
     return Interval(float(mean), float(low), float(high))
 
 

@@ -15,13 +15,14 @@ from gazekit.gaze.figures import Compared, Cost, KVBytes
 from gazekit.gaze.forward import Eviction, ForwardPass
 from gazekit.gaze.locality import Locality, localities, locality
 from gazekit.gaze.memory import LayerMemory
-from gazekit.gaze.parts import holders, rebind
+from gazekit.gaze.parts import HOLDER, holders, rebind
 from gazekit.gaze.prompt import Clip, prompt_layout
 from gazekit.gaze.shapes import SHAPES, shape_of
 from gazekit.gaze.trace import GazeTrace, Glance, watch
 
 __all__ = [
-    "NAME", "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache", "GazeCacheLayer",
+    "HOLDER", "NAME", "SHAPES", "Clip", "Compared", "Cost", "Eviction", "ForwardPass", "Gaze", "GazeCache",
+    "GazeCacheLayer",
     "GazeTrace", "Glance", "KVBytes", "LayerMemory", "Locality", "SequenceCache", "begin_pass", "compositions", "cost",
     "evicting", "holders", "install", "localities", "locality", "prepare_cache", "prompt_layout", "rebind", "register",
     "remember", "remembered", "shape_of", "uninstall", "watch",

@@ -58,6 +58,7 @@ def _look(
         keeps=gaze.context.keeps if gaze.context is not None else None,
         scale=look.scale,
         confined=gaze.confined,
+        tracked=torch.is_grad_enabled() and look.query.requires_grad,
     )
     parts = _parts(plan, division)
     uses = [_use(gaze, supply.outline, one) for _, one in parts]
@@ -167,10 +168,15 @@ def _merge(
 
 
 def _use(gaze: Gaze, outline: Entries, plan: Plan) -> tuple[object, ...]:
-    """What calls of a forward have in common that one backend serves."""
+    """What calls of a forward have in common that one backend serves.
+
+    Layers may differ in it: in how many heads choose, and, where the first ones are frozen, in what autograd follows.
+    """
+    choosing = None if plan.selection is None else plan.selection.index.shape[1]
     return (
         gaze.backend, gaze.partition, gaze.rows, gaze.context, gaze.confined, gaze.summaries,
-        plan.query.length, plan.selection is None, outline.begin is None, plan.regions.count,
+        plan.query.length, choosing, outline.begin is None, plan.regions.count,
+        plan.tracked, outline.key.requires_grad, outline.value.requires_grad,
     )  # fmt: skip
 
 
@@ -180,4 +186,6 @@ def _backend(
     """The backend for this use, asked for once per forward."""
     if use not in forward.backends:
         forward.backends[use] = choose(gaze.backend, outline, plan)
+        if forward.trace is not None:
+            forward.trace.backends.add(type(forward.backends[use]).__name__)
     return forward.backends[use]

@@ -45,11 +45,13 @@ class GazeTrace:
         glances: One for each layer of each forward.
         regions: The division that the latest glances speak of (regions are only ever added).
         weighs: Whether dense attention is computed beside, for the glances' `mass`.
+        backends: Classes of the backends that attended.
     """
 
     glances: list[Glance] = field(default_factory=list)
     regions: Regions | None = None
     weighs: bool = False
+    backends: set[str] = field(default_factory=set)
 
     KINDS = (Kind.VISUAL, Kind.CONTEXT, Kind.TEXT)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gazekit.kernels.library import LEVELS, build, forget, is_vectorised, level, library, missing, unbuildable
 from gazekit.kernels.naive import TokenFacts
+from gazekit.kernels.step import in_parts
 
 __all__ = [
     "LEVELS", "build", "decode", "forget", "is_vectorised", "level", "missing", "scores", "select", "serves",
@@ -18,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 _GROUP = 64
+"""Query heads of a KV head in one call: a bit each."""
 
 
 def serves(*tensors: Tensor) -> bool:
@@ -55,14 +57,15 @@ def decode(
 
     Raises:
         RuntimeError: The kernel is not built; see `missing`.
-        ValueError: More than 64 query heads share a KV head.
     """
     if query.shape[1] > _GROUP * key.shape[1]:
-        raise ValueError(
-            f"at most {_GROUP} query heads may share a KV head, got {query.shape[1] // key.shape[1]}; use naive.decode"
+        part = lambda some, own: decode(  # noqa: E731
+            some, key, value, begin, count, own, row, free_begin, asking, asked, confined, scale
         )
+        return in_parts(part, query, index, key.shape[1], _GROUP)
     key, value = (field if field.stride(3) == 1 else field.contiguous() for field in (key, value))
-    query, begin, count = query.contiguous(), begin.contiguous(), count.contiguous()
+    query, row = query.contiguous(), row.long()
+    begin, count = begin.long().contiguous(), count.long().contiguous()
     index = index.to(torch.int32).contiguous()
     asking, asked = _aligned(asking), _aligned(asked)
     out = value.new_empty(*query.shape[:2], value.shape[3])

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Decode = Callable[
+    [Float[Tensor, "batch head dim"], Int[Tensor, "batch index_head slot"]],
+    Float[Tensor, "batch head value_dim"],
+]
 
 
 @dataclass(frozen=True)
@@ -65,3 +72,29 @@ class Partial:
 
     out: Float[Tensor, "batch head piece value_dim"]
     lse: Float[Tensor, "batch head piece"]
+
+
+def in_parts(
+    decode: Decode,
+    query: Float[Tensor, "batch head dim"],
+    index: Int[Tensor, "batch index_head slot"],
+    kv_heads: int,
+    most: int,
+) -> Float[Tensor, "batch head value_dim"]:
+    """Attention by a kernel that serves so many query heads of a KV head at a time.
+
+    Args:
+        decode: Called with some query heads of every KV head, and what they chose.
+        query: One per sample and head.
+        index: Regions that each head looks at; the head axis counts heads, KV heads or 1.
+        kv_heads: KV heads.
+        most: Query heads of a KV head in one call.
+    """
+    queries = query.unflatten(1, (kv_heads, -1)).split(most, dim=2)
+    apart = index.shape[1] > kv_heads
+    chosen = index.unflatten(1, (kv_heads, -1)).split(most, dim=2) if apart else [index] * len(queries)
+    outs = [
+        decode(some.flatten(1, 2), own.flatten(1, 2) if apart else own).unflatten(1, (kv_heads, -1))
+        for some, own in zip(queries, chosen, strict=True)
+    ]
+    return torch.cat(outs, dim=2).flatten(1, 2)

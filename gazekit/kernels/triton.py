@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
-from gazekit.kernels.step import Facts
+from gazekit.kernels.step import Facts, in_parts
 
 GROUP = 32
-"""Query heads that may share a KV head."""
+"""Query heads of a KV head in one call: a bit each."""
 
 _WAVES = 2
 _MOST_PIECES = 64
@@ -95,9 +95,6 @@ def decode(
         free_begin: First entry that is in no region.
         scale: Factor on the logits.
         pieces: Programs for each KV head, a power of two; None = as many as fill the device.
-
-    Raises:
-        ValueError: More than 32 query heads share a KV head.
     """
     from gazekit.kernels.attend import attend_pieces
     from gazekit.kernels.combine import combine
@@ -105,9 +102,10 @@ def decode(
 
     heads, kv_heads = query.shape[1], key.shape[1]
     if heads > GROUP * kv_heads:
-        raise ValueError(
-            f"at most {GROUP} query heads may share a KV head, got {heads // kv_heads}; use naive.decode"
+        part = lambda some, own: decode(  # noqa: E731
+            some, key, value, begin, count, own, row, asking, free, free_begin, scale, pieces
         )
+        return in_parts(part, query, index, kv_heads, GROUP)
     query, key, value = (
         field if field.stride(-1) == 1 else field.contiguous() for field in (query, key, value)
     )

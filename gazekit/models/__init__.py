@@ -3,7 +3,7 @@
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from gazekit.models.anatomy import Anatomy, anatomy_of, config_at, sizes_of
-from gazekit.models.answer import generate
+from gazekit.models.answering import Answerer, Question, Sampling, Talk, generate
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.carry import load_projector
 from gazekit.models.compressor import (
@@ -24,6 +24,7 @@ from gazekit.models.retrofit.context import add_context_tokens
 from gazekit.models.retrofit.lora import Lora
 from gazekit.models.retrofit.processors import load_processor, make_processor
 from gazekit.models.retrofit.source import Retrofit
+from gazekit.models.saved import open_saved
 from gazekit.models.scratch import Cambrian, FromScratch, TokenizerSource
 from gazekit.models.splice import extract, splice, units_in
 from gazekit.models.tiles import tile_grid, views
@@ -37,11 +38,11 @@ AutoModelForImageTextToText.register(CambrianConfig, CambrianForConditionalGener
 AutoProcessor.register(CambrianConfig, CambrianProcessor)
 
 __all__ = [
-    "Anatomy", "AverageCompressor", "BilinearCompressor", "Cambrian", "CambrianConfig",
+    "Anatomy", "Answerer", "AverageCompressor", "BilinearCompressor", "Cambrian", "CambrianConfig",
     "CambrianForConditionalGeneration", "CambrianProcessor", "ConvCompressor", "FromPretrained", "FromScratch",
-    "KnownText", "Lora", "MaxCompressor", "Projector", "Retrofit", "StateSplit", "TokenizerSource", "UnitForm",
-    "UnshuffleCompressor", "VisionTower", "add_context_tokens", "add_tokens", "anatomy_of", "config_at", "extract",
-    "generate", "known_text", "known_vision", "layout_from_ids", "load_parts", "load_processor", "load_projector",
-    "make_processor", "save_parts", "sizes_of", "splice", "split_state", "stock_language", "tile_grid", "token_ids",
-    "units_in", "views", "widened",
+    "KnownText", "Lora", "MaxCompressor", "Projector", "Question", "Retrofit", "Sampling", "StateSplit", "Talk",
+    "TokenizerSource", "UnitForm", "UnshuffleCompressor", "VisionTower", "add_context_tokens", "add_tokens",
+    "anatomy_of", "config_at", "extract", "generate", "known_text", "known_vision", "layout_from_ids", "load_parts",
+    "load_processor", "load_projector", "make_processor", "open_saved", "save_parts", "sizes_of", "splice",
+    "split_state", "stock_language", "tile_grid", "token_ids", "units_in", "views", "widened",
 ]  # fmt: skip

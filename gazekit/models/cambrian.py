@@ -47,6 +47,8 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         language_model: A stock decoder.
         lm_head: Its output layer.
         lora: Low-rank adapters in the decoder while they are trained, else None.
+        always_encodes: Encodes an empty image, which nothing is seen of, where a batch has none. Processes among which
+            the model is sharded need it: each waits for the others at every part of the model.
     """
 
     config: CambrianConfig
@@ -78,6 +80,7 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         self.lora: nn.ModuleList | None = None
         self.gazes = gazes
         self._said_dense = False
+        self.always_encodes = False
         self.post_init()
         # Behind what transformers draws, so that learned parts begin as they say.
         fit(self.language_model, gazes)
@@ -191,6 +194,13 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
         made = encode_units(pixels, self.config, self.tower, self.compressor, self.projector)
         return made.new_zeros(batch, units, *made.shape[1:]).index_put((needed,), made)
 
+    def _see_nothing(self) -> Float[Tensor, ""]:
+        """Zero, on the way of an empty image through all that encodes: gradients of zero for a text without images."""
+        config = self.config
+        blank = self.projector.first.weight.new_zeros(1, 1, 3 * config.frames_per_unit, *config.size)
+        zero = self.embed_units(blank).reshape(-1)[:0].sum()
+        return zero if self.context is None else zero + self.context.weight.reshape(-1)[:0].sum()
+
     @can_return_tuple
     def forward(
         self,
@@ -265,6 +275,8 @@ class CambrianForConditionalGeneration(TakesLora, SavesParts, PreTrainedModel, G
                 given = pixel_values if visual_embeds is None else visual_embeds
                 check_units(declared, given, clip_lengths, start)
                 embeds = self._splice(embeds, declared, start, pixel_values, visual_embeds)
+                if self.always_encodes and not bool(units_in(declared, start, stop).any()):
+                    embeds = embeds + self._see_nothing()
             tokens = declared.extended(stop).tokens
             if position_ids is None:
                 position_ids = tokens.order[:, 0, start:stop].clamp_min(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from einops import rearrange
@@ -65,6 +65,17 @@ class VisionTower(nn.Module):
         features = self._encode(shown) if self.cache is None else self.cache(shown, self._encode)
         # A frame that is not new takes the features of the last new one before it: its unit's first.
         return features if self.frames == 1 else features[new.flatten().cumsum(0) - 1]
+
+    def idle_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters behind the layer that features are taken of: no loss depends on them."""
+        if self.layer == "last":
+            return
+        # The lower end of the supported range of transformers has one more module around it.
+        whole = getattr(self.model, "vision_model", self.model)
+        yield from whole.post_layernorm.parameters()
+        layers = whole.encoder.layers
+        for block in layers[len(layers) + 1 + int(self.layer) :]:
+            yield from block.parameters()
 
     def _encode(self, frames: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame row column dim"]:
         rows, columns = self.tiles

@@ -29,7 +29,9 @@ def assemble(recipe: Recipe) -> Cambrian:
     return recipe.build("model").make(gaze=recipe.gaze, imports=recipe.imports, seed=recipe.seed)
 
 
-def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None = None) -> Any:
+def data_for(
+    recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None = None, *, device: str = "auto"
+) -> Any:
     """The data of one stage; each stage draws samples of its own, so that none is seen twice.
 
     Args:
@@ -37,8 +39,10 @@ def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None 
         cambrian: Whose processor encodes.
         stage: One of the recipe's.
         out: Folder of the run, for what the data has to write down; None = nothing is written.
+        device: What is trained on, where as many processes are to be taken as there are devices.
     """
     training = recipe.build("training")
+    total = _num_processes(recipe, device)
     before = 0
     for other in training.stages:
         if other.name == stage.name:
@@ -47,9 +51,9 @@ def data_for(recipe: Recipe, cambrian: Cambrian, stage: Stage, out: Path | None 
     sections = recipe.data
     offered = {
         "processor": cambrian.processor,
-        "batch_size": stage.local_batch_size(),
+        "batch_size": stage.local_batch_size(total),
         "num_steps": stage.steps * stage.accumulate,
-        "batches_per_step": stage.accumulate,
+        "batches_per_step": stage.accumulate * total,
         "seed": recipe.seed,
         "start": before,
         "out": out,
@@ -68,6 +72,11 @@ def pretrain(
     stage = recipe.build("training").tower
     if stage is None:
         return None
+    if _num_processes(recipe, device) > 1 and not (folder / "done.json").exists():
+        raise ValueError(
+            f"devices must be 1 while the recipe {recipe.name} pretrains its tower; train it once with "
+            "training.devices=1 training.num_nodes=1, and go on from there, or write training.tower=null"
+        )
     windows = {
         split: DigitsWindows(
             cambrian.processor.image_processor, batch_size=stage.batch_size, seed=recipe.seed, split=split
@@ -98,8 +107,15 @@ def train_stages(
     """Runs the stages of a recipe in order, and goes on where a killed run stopped."""
     from gazekit.training import run
 
-    stages = recipe.build("training").stages
-    data = {stage.name: data_for(recipe, cambrian, stage, out) for stage in stages}
+    training = recipe.build("training")
+    data = {stage.name: data_for(recipe, cambrian, stage, out, device=device) for stage in training.trained}
     return run(
-        cambrian.model, stages, data, out, seed=recipe.seed, device=device, keep=keep, progress=progress
-    )
+        cambrian.model, training.trained, data, out, seed=recipe.seed, device=device, machine=training.machine,
+        keep=keep, progress=progress,
+    )  # fmt: skip
+
+
+def _num_processes(recipe: Recipe, device: str) -> int:
+    from gazekit.training.session import num_processes
+
+    return num_processes(device, recipe.build("training").machine)

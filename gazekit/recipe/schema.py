@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, cast
 
 from gazekit.contracts.section import Fault, Implied, Node, SectionError, Written, build
+from gazekit.training import Machine
+from gazekit.training.machine import Strategy
+from gazekit.training.stage import Precision
 
 Composition = Annotated[object, Implied("gazekit.gaze.Gaze")]
 """How one layer looks; no `_target_` needed."""
@@ -29,11 +32,79 @@ class Training:
 
     Attributes:
         stages: In the order in which they run.
-        tower: Pretrains the vision tower on single cells before all stages; None = the tower is ready.
+        tower: Pretrains the vision tower on single cells before all stages, in one process; None = the tower is ready.
+        strategy: How processes share the work: "ddp", "fsdp2" (which shards the model), or "auto" (`Machine`).
+        devices: Processes on each node, one a device; "auto" takes what was started there, or is there.
+        num_nodes: Nodes.
+        timeout: Seconds that processes wait for one another before the run is given up.
+        compile: Compiles each layer of tower and decoder.
+        peak_tflops: What a device can do, to measure utilisation against; None = what is known of it.
+        precision: Of all stages, whatever they say; None = each stage's own.
+
+    Raises:
+        ValueError: A field out of its range, or a stage that cannot be divided among so many devices.
     """
 
     stages: list[Annotated[object, Implied("gazekit.training.Stage")]]
     tower: Annotated[object, Implied("gazekit.training.Stage")] | None = None
+    strategy: Strategy = "auto"
+    devices: int | Literal["auto"] = 1
+    num_nodes: int = 1
+    timeout: float | int = 1800
+    compile: bool = False
+    peak_tflops: float | int | None = None
+    precision: Precision | None = None
+
+    def __post_init__(self) -> None:
+        machine = self.machine
+        if machine.devices == "auto":
+            return
+        total = machine.devices * machine.num_nodes
+        for stage in self.trained:
+            if stage.batch_size % (stage.accumulate * total):
+                raise ValueError(
+                    f"devices times num_nodes must divide the batch of every stage, got {machine.devices} x "
+                    f"{machine.num_nodes} for {stage.name!r}, whose batch_size is {stage.batch_size} in "
+                    f"{stage.accumulate} accumulated batches; change that stage's batch_size or accumulate"
+                )
+            if machine.strategy == "fsdp2" and stage.optimizer != "adamw":
+                raise ValueError(
+                    f"strategy must be ddp for {stage.name!r}, whose optimizer {stage.optimizer} needs whole matrices, "
+                    "got fsdp2; or set that stage's optimizer to adamw"
+                )
+            if machine.strategy == "fsdp2" and stage.ema is not None:
+                raise ValueError(
+                    f"strategy must be ddp for {stage.name!r}, which keeps a moving average of whole weights, got "
+                    "fsdp2; or set that stage's ema to null"
+                )
+            if machine.strategy == "fsdp2" and stage.precision == "16-mixed":
+                raise ValueError(
+                    f"strategy must be ddp for {stage.name!r}, whose precision is 16-mixed, got fsdp2; or set "
+                    "precision to bf16-mixed"
+                )
+
+    @property
+    def machine(self) -> Machine:
+        """The processes that it runs in.
+
+        Raises:
+            ValueError: A field out of its range.
+        """
+        return Machine(
+            strategy=self.strategy,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            timeout=self.timeout,
+            compile=self.compile,
+            peak_tflops=self.peak_tflops,
+        )
+
+    @property
+    def trained(self) -> list[Any]:
+        """The stages as they are trained."""
+        if self.precision is None:
+            return list(self.stages)
+        return [replace(cast(Any, stage), precision=self.precision) for stage in self.stages]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gazekit.recipe.assemble import TOWER_FOLDER, assemble, pretrain, train_stages
-from gazekit.recipe.load import show
+from gazekit.recipe.load import load, show
 from gazekit.recipe.schema import Recipe
 
 MODEL_FOLDER = "model"
 RECIPE_FILE = "recipe.yaml"
+_SPREAD = ("strategy", "devices", "num_nodes", "timeout", "compile", "peak_tflops")
 
 
 def train(
@@ -36,16 +40,20 @@ def train(
             raise ValueError(
                 f"{section} must be in the recipe {recipe.name} to train it; see recipes/tiny.yaml"
             )
+    from gazekit.training.session import is_main_process
+
     out = Path(out)
+    main = is_main_process()
     if not resume:
-        clear(out)
+        _clear_alone(out, main)
     out.mkdir(parents=True, exist_ok=True)
-    keep_recipe(recipe, out)
+    keep_recipe(recipe, out, write=main)
     cambrian = assemble(recipe)
     pretrain(recipe, cambrian, out / TOWER_FOLDER, device=device, progress=progress)
     train_stages(recipe, cambrian, out, device=device, progress=progress)
-    cambrian.model.save_pretrained(out / MODEL_FOLDER)
-    cambrian.processor.save_pretrained(out / MODEL_FOLDER)
+    if main:
+        cambrian.model.save_pretrained(out / MODEL_FOLDER)
+        cambrian.processor.save_pretrained(out / MODEL_FOLDER)
     return out / MODEL_FOLDER
 
 
@@ -62,13 +70,45 @@ def clear(out: Path) -> None:
     shutil.rmtree(out)
 
 
-def keep_recipe(recipe: Recipe, out: Path) -> None:
-    """Writes the resolved recipe beside the run that it makes.
+def _clear_alone(out: Path, main: bool) -> None:
+    """Removes an earlier run, in the process that starts the others.
+
+    Raises:
+        ValueError: A launcher has started all of them at once: one would remove what another already reads.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        if out.exists() and any(out.iterdir()):
+            raise ValueError(
+                f"out must be a new folder where a launcher starts all processes at once, and {out} holds something; "
+                "remove it before, or leave --fresh out"
+            )
+    elif main:
+        clear(out)
+
+
+def keep_recipe(recipe: Recipe, out: Path, *, write: bool = True) -> None:
+    """Writes the resolved recipe beside the run that it makes, which may be spread anew when it goes on.
+
+    Args:
+        recipe: The run's.
+        out: Its folder.
+        write: Whether this is the process that writes.
 
     Raises:
         ValueError: The folder holds the run of another recipe.
     """
     path, text = out / RECIPE_FILE, show(recipe)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_text(encoding="utf-8") != text and _what(load(path)) != _what(recipe):
         raise ValueError(f"{out} holds the run of another recipe; choose another folder, or start it afresh")
-    path.write_text(text, encoding="utf-8")
+    if write:
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+
+
+def _what(recipe: Recipe) -> Recipe:
+    """A recipe without what its training is spread over; what must stay of that, checkpoints know."""
+    if not isinstance(recipe.training, Mapping):
+        return recipe
+    rest = {name: value for name, value in recipe.training.items() if name not in _SPREAD}
+    return replace(recipe, training=rest)

@@ -1,11 +1,12 @@
 """Training with Lightning: stages, the module, checkpoints that a killed run goes on from.
 
-`Stage` alone is light; every other name brings in Lightning, so names are loaded when they are first used.
+`Stage` and `Machine` are light; every other name brings in Lightning, so names are loaded when they are first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gazekit.training.machine import Machine
 from gazekit.training.stage import PARTS, Stage
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _HOMES = {
     "stage_folder": "runner",
 }
 
-__all__ = ["PARTS", "Stage", *_HOMES]
+__all__ = ["PARTS", "Machine", "Stage", *_HOMES]
 
 
 def __getattr__(name: str) -> object:

@@ -46,7 +46,7 @@ def measure(
         yield lambda: None
         return
     with watch(model) as trace:
-        ids = torch.tensor(_placeholders(model.config))
+        ids = torch.tensor(placeholders(model.config))
         documents = batch.get("document_ids")
         yield lambda: attended_of(
             trace,
@@ -55,7 +55,7 @@ def measure(
         )
 
 
-def _placeholders(config: Any) -> list[int]:
+def placeholders(config: Any) -> list[int]:
     """Ids of what stands for visual tokens, by the names that configs of transformers have for them."""
     names = ("image_token_id", "video_token_id")
     return [found for name in names if (found := getattr(config, name, None)) is not None]
@@ -76,7 +76,7 @@ def attended_of(
     if not trace.glances or trace.regions is None:
         return None
     document = torch.zeros_like(visual, dtype=torch.int64) if document is None else document
-    preceding = _within(visual, document)
+    preceding = so_far(visual, document)
     regions = trace.regions.document.cpu()
     chosen = []
     seen: dict[int, float] = defaultdict(float)
@@ -97,10 +97,15 @@ def attended_of(
     return Attended(regions=float(torch.stack(chosen).mean()), share=share)
 
 
-def _within(
+def so_far(
     visual: Bool[Tensor, "batch token"], document: Int[Tensor, "batch token"]
 ) -> Int[Tensor, "batch token"]:
-    """Visual tokens up to each token, in its own document."""
+    """Visual tokens up to each token, in its own document.
+
+    Args:
+        visual: True = to be counted.
+        document: The packed document of each token.
+    """
     count = visual.long().cumsum(dim=1)
     begins = torch.nn.functional.pad(document[:, 1:] != document[:, :-1], (1, 0), value=True)
     before = (count - visual.long()).masked_fill(~begins, 0).cummax(dim=1).values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import zipfile
 from collections.abc import Collection
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 
 from gazekit.training.openness import lowest_of
+from gazekit.training.shares import REST, broken_seal, checked_shares, seal
 
 RECORD = "gazekit"
 
@@ -22,7 +24,7 @@ RECORD = "gazekit"
 class Checkpoints(Checkpoint):
     """Saves everything that the next step depends on: weights, optimizer, data position, random generators.
 
-    A file appears under its name only when it is whole.
+    A checkpoint appears under its name only when it is whole: a file, or a folder of shares where the model is sharded.
 
     Args:
         folder: Where the checkpoints go, as `step-<step>.ckpt`.
@@ -91,9 +93,15 @@ class Checkpoints(Checkpoint):
         self._saved = trainer.global_step
         path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
         unfinished = path.with_suffix(".unfinished")
+        if trainer.is_global_zero and unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        trainer.strategy.barrier("before a checkpoint")
         trainer.save_checkpoint(unfinished)
+        sums = checked_shares(unfinished) if unfinished.is_dir() else {}
         if not trainer.is_global_zero:
             return
+        if unfinished.is_dir():
+            seal(unfinished, sums)
         commit(unfinished, path)
         for logger in trainer.loggers:
             if figures:
@@ -101,14 +109,59 @@ class Checkpoints(Checkpoint):
             logger.save()
         movable = [old for old in saved(self.folder) if step_of(old) not in self.keep]
         for old in movable[: -self.last]:
-            old.unlink()
+            remove(old)
+
+
+class SameStart(Callback):
+    """Has all processes agree on where they start, which each has looked up by itself.
+
+    Args:
+        start: The checkpoint that this process starts from; None = from nothing.
+    """
+
+    def __init__(self, start: Path | None) -> None:
+        super().__init__()
+        self.start = None if start is None else start.name
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compares.
+
+        Raises:
+            ValueError: They differ.
+        """
+        if trainer.world_size == 1:
+            return
+        found: list[str | None] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(found, self.start)
+        if len(set(found)) > 1:
+            starts = ", ".join(f"process {rank}: {start or 'nothing'}" for rank, start in enumerate(found))
+            raise ValueError(
+                f"out must be one folder for all nodes, and processes found other checkpoints in it ({starts}); "
+                "put it where all nodes see it"
+            )
 
 
 def commit(unfinished: Path, path: Path) -> None:
-    """Gives a file that is complete its name, so that a reader finds it whole or not at all."""
-    with unfinished.open("rb+") as file:
-        os.fsync(file.fileno())
+    """Gives a file or folder that is complete its name, so that a reader finds it whole or not at all."""
+    if unfinished.is_dir():
+        if path.exists():  # damaged, and made again
+            shutil.rmtree(path)
+    else:
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
     os.replace(unfinished, path)
+    if os.name == "posix":  # the name itself, which elsewhere cannot be waited for
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def remove(checkpoint: Path) -> None:
+    """Removes a checkpoint, whichever kind it is."""
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint)
+    else:
+        checkpoint.unlink()
 
 
 def saved(folder: Path) -> list[Path]:
@@ -133,11 +186,14 @@ def latest(folder: Path) -> Path | None:
 
 def read_record(checkpoint: Path) -> dict[str, Any]:
     """What `Checkpoints` added to a checkpoint: run, seconds, loss, lowest_openness."""
-    return torch.load(checkpoint, weights_only=True, map_location="cpu")[RECORD]
+    file = checkpoint / REST if checkpoint.is_dir() else checkpoint
+    return torch.load(file, weights_only=True, map_location="cpu")[RECORD]
 
 
 def _damage(path: Path) -> str | None:
-    """Why a file cannot be a whole checkpoint (its archive's checksums are compared); None = it is whole."""
+    """Why a file or folder is no whole checkpoint (checksums are compared); None = it is whole."""
+    if path.is_dir():
+        return broken_seal(path)
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()

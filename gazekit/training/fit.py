@@ -14,12 +14,15 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ProgressBa
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
-from gazekit.training.checkpoints import Checkpoints, commit, latest, read_record
+from gazekit.training.checkpoints import Checkpoints, SameStart, commit, latest, read_record
+from gazekit.training.failure import explained
 from gazekit.training.features import cached_features
 from gazekit.training.history import loggers
+from gazekit.training.machine import Machine
 from gazekit.training.module import CambrianModule
 from gazekit.training.progress import Progress
-from gazekit.training.session import device_arguments, session
+from gazekit.training.session import device_arguments, num_processes, session
+from gazekit.training.shares import read_shares
 from gazekit.training.stage import Stage
 
 # A restart may change these: they say how a step is computed or kept, not what it computes.
@@ -55,7 +58,7 @@ def fit_stage(
     *,
     seed: int = 0,
     device: str = "auto",
-    num_devices: int = 1,
+    machine: Machine | None = None,
     keep: Collection[int] = (),
     progress: bool = True,
     log_every: int = 10,
@@ -65,12 +68,12 @@ def fit_stage(
 
     Args:
         model: Trained in place.
-        data: Hands out `stage.local_batch_size(num_devices)` samples a batch.
+        data: Hands out `stage.local_batch_size(num_devices)` samples a batch, to each process its own.
         stage: What to train.
         folder: The stage's folder, laid out as `run` says.
         seed: Seeds the generators at the first step.
         device: "auto", "cpu", "cuda" or "mps".
-        num_devices: Devices to train on.
+        machine: The processes to train in; None = this one.
         keep: Steps whose checkpoints stay.
         progress: Shows a progress bar and the table of learning rates.
         log_every: Steps between logged rows.
@@ -80,10 +83,13 @@ def fit_stage(
         ValueError: The folder holds another stage or seed, or a field is out of its range.
     """
     folder = Path(folder)
-    module = CambrianModule(model, stage, seed=seed, verbose=progress)
+    spread = machine or Machine()
+    module = CambrianModule(
+        model, stage, seed=seed, verbose=progress, compiled=spread.compile, peak_tflops=spread.peak_tflops
+    )
     return fit_module(
         module, model, data, stage, folder,
-        seed=seed, device=device, num_devices=num_devices, keep=keep, progress=progress, log_every=log_every,
+        seed=seed, device=device, machine=machine, keep=keep, progress=progress, log_every=log_every,
         callbacks=callbacks,
     )  # fmt: skip
 
@@ -97,7 +103,7 @@ def fit_module(
     *,
     seed: int = 0,
     device: str = "auto",
-    num_devices: int = 1,
+    machine: Machine | None = None,
     keep: Collection[int] = (),
     progress: bool = True,
     log_every: int = 10,
@@ -113,27 +119,34 @@ def fit_module(
     described = {"stage": stage.as_dict(), "seed": seed}
     if (folder / _DONE).exists():
         return _finished(model, folder, described)
-    machine = device_arguments(device, num_devices)
+    machine = machine or Machine()
+    arguments = device_arguments(device, machine, stage.precision)
+    described |= {"processes": num_processes(device, machine), "sharded": machine.strategy == "fsdp2"}
+    if described["sharded"] and stage.ema is not None:
+        raise ValueError("ema must be null where the model is sharded; leave it out, or set strategy=ddp")
     checkpoints = Checkpoints(folder / "checkpoints", every=stage.checkpoint_every, keep=keep, run=described)
     with session(device), cached_features(model, stage.feature_cache, stage.feature_cache_gib):
         start = latest(checkpoints.folder)
         if start is not None:
-            check_same_run(read_record(start)["run"], described, folder)
+            found = read_record(start)["run"]
+            check_same_run(found, described, folder)
+            check_same_processes(found, described, folder)
+        shown = [Progress()] if progress else []
         trainer = Trainer(
-            **stage.trainer_arguments(),
-            **machine,
+            **{**stage.trainer_arguments(), **arguments},
             logger=loggers(folder, log_every),
             log_every_n_steps=log_every,
-            callbacks=[checkpoints, *([Progress()] if progress else []), *_averaging(stage), *callbacks],
+            callbacks=[checkpoints, SameStart(start), *shown, *_averaging(stage), *callbacks],
             enable_progress_bar=progress or any(isinstance(one, ProgressBar) for one in callbacks),
             enable_model_summary=False,
             num_sanity_val_steps=0,
             limit_val_batches=0,
         )
-        if isinstance(data, LightningDataModule):
-            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-        else:
-            trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        with explained(trainer, machine.timeout):
+            if isinstance(data, LightningDataModule):
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            else:
+                trainer.fit(module, data, ckpt_path=start, weights_only=True)
     result = StageResult(stage.name, folder, trainer.global_step, checkpoints.seconds, float(module.loss))
     if trainer.is_global_zero:
         _finish(model, folder, described, result)
@@ -157,7 +170,10 @@ def latest_weights(folder: Path | str) -> dict[str, Tensor] | None:
     path = latest(folder / "checkpoints")
     if path is None:
         return None
-    state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+    if path.is_dir():
+        state = read_shares(path)
+    else:
+        state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
@@ -175,6 +191,26 @@ def check_same_run(found: Mapping[str, Any], given: Mapping[str, Any], folder: P
         raise ValueError(
             f"{folder} holds a run with other settings: {changes}; restore them, or choose another folder"
         )
+
+
+def check_same_processes(found: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    """Refuses to go on in other processes: each has a place in the data and random generators of its own.
+
+    Raises:
+        ValueError: Naming what the run was spread over.
+    """
+    was, now = ((run.get("processes", 1), run.get("sharded", False)) for run in (found, given))
+    if was == now:
+        return
+    said, wanted = (
+        f"{'one process' if count == 1 else f'{count} processes'}{', sharded' if sharded else ''}"
+        for count, sharded in (was, now)
+    )
+    strategy = "fsdp2" if was[1] else "auto"
+    raise ValueError(
+        f"{folder} holds a run in {said}, and this one is in {wanted}: it would not go on with the same batches; "
+        f"start it with training.strategy={strategy} and {was[0]} devices over all nodes, or choose another folder"
+    )
 
 
 def _finish(model: nn.Module, folder: Path, described: Mapping[str, Any], result: StageResult) -> None:

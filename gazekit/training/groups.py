@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,8 @@ def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parame
     }
     own = [p for p in dict.fromkeys(p for module in modules for p in module.parameters()) if p not in seen]
     seen.update(own)
-    trained = own if name in stage.rates else []
+    idle = {p for module in modules for p in _idle(module)}
+    trained = [p for p in own if p not in idle] if name in stage.rates else []
     plain = tuple(p for p in trained if p.ndim < 2 or p in embedded)
     return Part(
         name=name,
@@ -88,10 +90,19 @@ def _part(name: str, modules: list[nn.Module], stage: Stage, seen: set[nn.Parame
 
 
 def freeze(parts: list[Part]) -> None:
-    """Makes trained parts require gradients, and no others."""
+    """Makes what is trained require gradients, and nothing else."""
+    trained = {p for part in parts for p in (*part.decayed, *part.plain)}
     for part in parts:
         for module in part.modules:
-            module.requires_grad_(part.rate is not None)
+            for parameter in module.parameters():
+                # What another part trains inside this one (an adapter in its decoder) is of that one.
+                parameter.requires_grad_(parameter in trained)
+
+
+def _idle(module: nn.Module) -> Iterable[nn.Parameter]:
+    """Parameters that no loss depends on, where a module says so: processes would wait for their gradients."""
+    found = getattr(module, "idle_parameters", None)
+    return () if found is None else found()
 
 
 def optimizer_groups(parts: list[Part], stage: Stage) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,10 +13,20 @@ _FOLDER = "log"
 
 
 def loggers(folder: Path, every: int) -> list[Logger]:
-    """CSV always, TensorBoard where it is installed; each start of a stage writes a version of its own."""
+    """CSV always, TensorBoard where it is installed; each start of a stage writes a version of its own.
+
+    Weights & Biases too, where it is installed and told which project to log into (`WANDB_PROJECT`; offline with
+    `WANDB_MODE=offline`): a run for each start, those of one stage in one group.
+    """
     out: list[Logger] = [CSVLogger(folder, name=_FOLDER, flush_logs_every_n_steps=every)]
     if find_spec("tensorboard") is not None:
         out.append(TensorBoardLogger(folder, name=_FOLDER, version=out[0].version, default_hp_metric=False))
+    project = os.environ.get("WANDB_PROJECT")
+    if project and find_spec("wandb") is not None:
+        from lightning.pytorch.loggers import WandbLogger
+
+        name = f"{folder.parent.name}/{folder.name}"
+        out.append(WandbLogger(project=project, save_dir=folder, group=name, name=f"{name}-{out[0].version}"))
     return out
 
 

@@ -73,6 +73,27 @@ def optimizer_of(parts: Sequence[Part], stage: Stage, *, fused: bool) -> Optimiz
     return Together(optimizers)
 
 
+@torch.no_grad()
+def begin_states(optimizer: Optimizer) -> None:
+    """Makes AdamW's states now rather than at a parameter's first gradient: shares are saved and loaded by name.
+
+    Raises:
+        ValueError: It is not AdamW.
+    """
+    if not isinstance(optimizer, AdamW):
+        raise ValueError(
+            "optimizer must be adamw where the model is sharded: muon needs whole matrices; set optimizer=adamw, or "
+            "strategy=ddp"
+        )
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+
 def _decoder_matrices(parts: Sequence[Part]) -> set[nn.Parameter]:
     """The 2-D weights inside the decoder's layers; embeddings and the output layer are not among them."""
     return {

@@ -15,7 +15,7 @@ _LINES = 20
 
 
 class Progress(ProgressBar):
-    """A bar with loss, openness, K, attended share and seconds a step.
+    """A bar with loss, openness, K, attended share, throughput and seconds a step.
 
     Where the output is no terminal (a log file, a CI job), about twenty plain lines a stage instead.
 
@@ -93,5 +93,8 @@ def describe(figures: dict[str, float]) -> str:
         "openness": lambda value: f"openness {value:.2f}",
         "k": lambda value: f"K {value:.1f}",
         "attended_share": lambda value: f"attended {value:.0%}",
+        "tokens_per_second": lambda value: f"{value:,.0f} tokens/s",
+        "samples_per_second": lambda value: f"{value:,.1f} samples/s",
+        "mfu": lambda value: f"MFU {value:.0%}",
     }
     return "  ".join(form(figures[name]) for name, form in forms.items() if name in figures)

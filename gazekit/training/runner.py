@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import nn
 
 from gazekit.training.fit import StageResult, fit_stage
+from gazekit.training.machine import Machine
 from gazekit.training.stage import Stage
 
 
@@ -20,7 +21,7 @@ def run(
     *,
     seed: int = 0,
     device: str = "auto",
-    num_devices: int = 1,
+    machine: Machine | None = None,
     keep: Mapping[str, Collection[int]] | None = None,
     progress: bool = True,
 ) -> list[StageResult]:
@@ -37,7 +38,7 @@ def run(
         out: Folder of this run.
         seed: Seeds each stage.
         device: "auto", "cpu", "cuda" or "mps".
-        num_devices: Devices to train on.
+        machine: The processes to train in; None = this one.
         keep: By stage, steps whose checkpoints stay, to branch from.
         progress: Shows a progress bar and the tables of learning rates.
 
@@ -57,7 +58,7 @@ def run(
             stage_folder(out, number, stage.name),
             seed=seed,
             device=device,
-            num_devices=num_devices,
+            machine=machine,
             keep=(keep or {}).get(stage.name, ()),
             progress=progress,
         )

@@ -6,11 +6,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_only
 
 from gazekit.training.allocator import keep_memory
+from gazekit.training.machine import Machine
+from gazekit.training.stage import Precision
 
 _tensors: Any = torch.utils.deterministic
 
@@ -21,24 +26,27 @@ _NOISE = (
     r"'set_vital' is deprecated, please do not call",  # torchdata 0.11 on torch 2.13
     r".*does not have many workers which may be a bottleneck.*",
     r".*is smaller than the logging interval.*",
+    r"You're using the WeightAveraging callback with a model that overrides the configure_model.*",  # never sharded
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
 )
 
 
-def device_arguments(device: str, num_devices: int = 1) -> dict[str, Any]:
+def device_arguments(
+    device: str, machine: Machine | None = None, precision: Precision = "32-true"
+) -> dict[str, Any]:
     """What a Trainer must be told about the machine.
 
     Args:
         device: One of `DEVICES`; "auto" takes CUDA, then MPS, then the CPU.
-        num_devices: Devices or, on a CPU, processes.
+        machine: Its processes; None = one.
+        precision: As Lightning names it.
 
     Raises:
-        ValueError: An unknown device, one that this machine does not have, or fewer than one.
+        ValueError: An unknown device, one that this machine does not have, or other processes than were started.
     """
+    machine = machine or Machine()
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
-    if num_devices < 1:
-        raise ValueError(f"num_devices must be at least 1, got {num_devices}")
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -47,8 +55,37 @@ def device_arguments(device: str, num_devices: int = 1) -> dict[str, Any]:
     }
     if not present[device]:
         raise ValueError(f"device {device!r} is not available on this machine; use device='auto' or 'cpu'")
-    strategy = "auto" if num_devices == 1 else "ddp_find_unused_parameters_true"
-    return {"accelerator": device, "devices": num_devices, "strategy": strategy}
+    total = num_processes(device, machine)
+    strategy: Any = "auto"
+    timeout = timedelta(seconds=machine.timeout)
+    if machine.strategy == "fsdp2":
+        strategy = ModelParallelStrategy(data_parallel_size=total, tensor_parallel_size=1, timeout=timeout)
+        # The shares keep what is mixed by a rule of their own.
+        precision = "32-true" if precision == "bf16-mixed" else precision
+    elif total > 1 or machine.strategy == "ddp":
+        # Buffers are constants here, the same everywhere.
+        strategy = DDPStrategy(timeout=timeout, broadcast_buffers=False)
+    return {
+        "accelerator": device,
+        "devices": total // machine.num_nodes,
+        "num_nodes": machine.num_nodes,
+        "strategy": strategy,
+        "precision": precision,
+    }
+
+
+def num_processes(device: str, machine: Machine) -> int:
+    """Processes of a run on a kind of device, over all nodes.
+
+    Raises:
+        ValueError: A launcher has started another number of them.
+    """
+    return machine.total(1 if on_cpu(device) or device == "mps" else torch.cuda.device_count())
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes what all of them have come to."""
+    return not rank_zero_only.rank
 
 
 def on_cpu(device: str) -> bool:

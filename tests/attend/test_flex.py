@@ -10,7 +10,8 @@ from torch.nn.attention import flex_attention
 from gazekit.attend import FlexBackend, ReferenceBackend, choose
 from gazekit.attend import _blocks as blocks
 from gazekit.attend import flex as flex_module
-from gazekit.contracts import Backend, visible
+from gazekit.contracts import Backend, Kind, visible
+from gazekit.testing.arrange import take_entries
 from tests.attend.cases import CASES, Case, scene
 from tests.attend.flexed import CASES as COMPILED
 from tests.attend.flexed import LONG
@@ -84,6 +85,21 @@ def test_the_structure_is_made_once_for_all_layers_and_never_from_the_selection(
     torch.testing.assert_close(third, ReferenceBackend().attend(made.query, dropped, made.plan))
 
 
+def test_what_is_kept_for_other_layers_is_for_the_same_rules_and_entries_alone():
+    made = scene(CASES["later piece"])
+    others = [
+        made,
+        replace(made, plan=replace(made.plan, confined=frozenset({Kind.CONTEXT, Kind.TEXT}))),
+        replace(
+            made, entries=take_entries(made.entries, torch.arange(20, 2, -1)[None, None].expand(2, 1, -1))
+        ),
+    ]
+    for one in (*others, *others):
+        plan = replace(one.plan, memo=made.plan.memo)
+        found, expected = (b.attend(one.query, one.entries, plan) for b in (EAGER, ReferenceBackend()))
+        torch.testing.assert_close(found, expected)
+
+
 def test_nothing_to_attend_to_gives_zeros():
     made = scene(CASES["dense"])
     none = replace(
@@ -102,6 +118,13 @@ def test_gradients_on_a_cpu_are_refused():
         choose("flex", asking, made.plan)
     with torch.no_grad():
         assert isinstance(choose("flex", asking, made.plan), FlexBackend)
+
+
+def test_one_query_on_a_cpu_is_refused_but_by_the_unfused_form():
+    made = scene(CASES["one query"])
+    made = replace(made, query=made.query[:, :, :1], plan=made.plan.narrow(0, 1))
+    assert "cannot compile it for one query" in FlexBackend().refuses(made.entries, made.plan)
+    assert FlexBackend(compiled=False).refuses(made.entries, made.plan) is None
 
 
 def test_rules_on_tokens_are_refused():

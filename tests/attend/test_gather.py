@@ -246,6 +246,14 @@ def test_a_rule_that_keeps_nothing_is_no_obstacle():
     assert GATHER.refuses(made.entries, replace(made.plan, keeps=lambda query, key: None)) is None
 
 
+def test_places_may_be_integers_of_any_width():
+    made = region_major(scene(LAST["ragged"]))
+    narrow = replace(made.entries, begin=made.entries.begin.int(), count=made.entries.count.int())
+    assert torch.equal(
+        GATHER.attend(made.query, narrow, made.plan), GATHER.attend(made.query, made.entries, made.plan)
+    )
+
+
 def test_values_may_be_wider_than_keys():
     made = region_major(scene(LAST["ragged"]))
     value = torch.cat([made.entries.value, made.entries.value.flip(2)], dim=-1)

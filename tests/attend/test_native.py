@@ -56,6 +56,18 @@ def test_it_refuses_to_be_trained_through():
         assert NATIVE.refuses(entries, made.plan) is None
 
 
+def test_it_refuses_queries_that_autograd_follows():
+    made = region_major(scene(LAST["image"]))
+    assert "no backward" in NATIVE.refuses(made.entries, replace(made.plan, tracked=True))
+    with pytest.raises(
+        ValueError, match=r"query must not require a gradient .* build the plan with tracked=True"
+    ):
+        NATIVE.attend(made.query.requires_grad_(), made.entries, made.plan)
+    with torch.no_grad():
+        assert NATIVE.refuses(made.entries, replace(made.plan, tracked=True)) is None
+        assert NATIVE.attend(made.query, made.entries, made.plan).any()
+
+
 def test_it_refuses_prefill():
     made = scene(CASES["image"])
     assert "it decodes one query per sample" in NATIVE.refuses(made.entries, made.plan)

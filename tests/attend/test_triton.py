@@ -117,6 +117,13 @@ def test_it_refuses_to_be_trained_through():
     assert "no backward" in TritonBackend(interpreted=True).refuses(entries, made.plan)
 
 
+def test_it_refuses_queries_that_autograd_follows():
+    made, backend = region_major(scene(LAST["image"])), TritonBackend(interpreted=True)
+    assert "no backward" in backend.refuses(made.entries, replace(made.plan, tracked=True))
+    with pytest.raises(ValueError, match="query must not require a gradient"):
+        backend.attend(made.query.requires_grad_(), made.entries, made.plan)
+
+
 def test_it_runs_on_a_cpu_only_where_that_is_asked_for():
     made = region_major(scene(LAST["image"]))
     assert (

@@ -1,6 +1,7 @@
 """What is handed to xformers, beside a stand-in that does what xformers documents; and what is refused."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -90,6 +91,14 @@ def test_it_refuses_to_be_trained_through():
     made = region_major(scene(SHARED["pages of 64"]))
     made.entries.key.requires_grad_()
     assert "it has no backward" in XFORMERS.refuses(made.entries, made.plan)
+
+
+@pytest.mark.usefixtures("library")
+def test_it_refuses_queries_that_autograd_follows():
+    made = region_major(scene(SHARED["pages of 64"]))
+    assert "it has no backward" in XFORMERS.refuses(made.entries, replace(made.plan, tracked=True))
+    with pytest.raises(ValueError, match="query must not require a gradient"):
+        XFORMERS.attend(made.query.requires_grad_(), made.entries, made.plan)
 
 
 def test_says_that_the_library_is_not_there(monkeypatch):

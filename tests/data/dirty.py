@@ -95,7 +95,7 @@ def dirty_rows(root: Path) -> dict[str, tuple[object, str]]:
         "missing video": ({**video, "video": "bad/nowhere.mp4"}, "missing"),
         "video outside": ({**video, "video": "../outside/secret.jpg"}, "outside"),
         "video without frames": ({**video, "video": "bad/frames"}, "frames"),
-        "video file": ({**video, "video": "bad/film.mp4"}, "reader"),
+        "video file": ({**video, "video": "bad/film.mp4"}, "broken"),
         "cut in half": (half[: len(half) // 2] + b"\n", "json"),
         "no object": (b"[1, 2]\n", "type"),
         "not UTF-8": (b'{"id": "\xff\xfe"}\n', "json"),

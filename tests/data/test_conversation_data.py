@@ -13,6 +13,7 @@ from gazekit.data.encode import EncodeConversation, thin
 from gazekit.data.quarantine import BrokenRow, Quarantine, read_quarantine
 from gazekit.data.tally import BrokenDataError, Tally
 from tests.data.dirty import dirty_rows, good_rows, turns, write_image, write_rows
+from tests.data.films import make_film
 from tests.data.test_module import Recorder, fingerprint, fit
 from tests.models.tiny import make_config, make_processor
 
@@ -115,6 +116,15 @@ def test_every_sort_of_dirt_is_passed_over_counted_and_written_down(cambrian, fi
         data(cambrian, files, "dirty", max_broken=1.0, num_steps=30, out=tmp_path / "run").train_dataloader()
     )
     assert read_quarantine(held) == written
+
+
+def test_films_are_read_unless_told_otherwise(cambrian, tmp_path):
+    make_film(tmp_path / "film.mp4", [n / 30 for n in range(90)])
+    row = {"id": 1, "video": "film.mp4", "conversations": turns("<video> where", "row 2")}
+    path = write_rows(tmp_path / "a.jsonl", [row])
+    (batch,) = ConversationData(cambrian, path=str(path), num_steps=1, batch_size=1).train_dataloader()
+    assert batch["clip_lengths"].tolist() == [[3]]
+    assert batch["pixel_values"][0, 0].mean() < batch["pixel_values"][0, 2].mean()
 
 
 def dirty_kinds():

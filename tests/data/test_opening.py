@@ -250,6 +250,20 @@ def test_a_reader_is_handed_an_open_file_and_what_to_show(root):
         opener(read_record({"video": "b.mp4", "conversations": turns()}), root)
 
 
+def test_headers_alone_decode_no_video(root):
+    (root.folder / "x.mp4").write_bytes(b"x...")
+    (root.folder / "empty.mp4").write_bytes(b"")
+    opener = RecordOpener(limits=Limits(), video=Reader())
+    row = {"video": "x.mp4", "conversations": turns()}
+    assert len(opener(read_record(row), root, header_only=True).videos) == 1
+    for name, kind in (("no.mp4", "missing"), ("empty.mp4", "empty")):
+        with pytest.raises(RowFault) as fault:
+            opener(read_record({**row, "video": name}), root, header_only=True)
+        assert fault.value.kind == kind
+    with pytest.raises(RowFault, match=r"x\.mp4 needs a reader of video files"):
+        RecordOpener(limits=Limits())(read_record(row), root)
+
+
 @given(
     st.lists(st.floats(0.01, 5), min_size=1, max_size=40), st.floats(0, 20), st.floats(0.1, 60), st.floats(0.1, 4),
     st.integers(1, 16),

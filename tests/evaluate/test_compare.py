@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gazekit.evaluate.comparison import compare
 from gazekit.evaluate.results import Record, Result
@@ -78,7 +80,7 @@ def test_a_difference_and_its_interval():
     found = compare(result(base), result(better, system="dense"))
     assert found.difference.mean == pytest.approx(better.mean() - base.mean())
     assert found.difference.low > 0
-    assert found.chance == 0
+    assert found.chance == pytest.approx(2 / 2001), "never none: the samples as they are are one draw"
     # The paired interval is that of the differences: narrower than of two independent means.
     spread = (better.astype(float) - base).std() / 20
     assert found.difference.high - found.difference.low == pytest.approx(2 * 1.96 * spread, rel=0.1)
@@ -119,3 +121,40 @@ def test_unfair_comparisons_are_refused():
         compare(replace(one, records=()), replace(one, records=()))
     with pytest.raises(ValueError, match="resamples must be at least 100"):
         compare(one, one, resamples=5)
+
+
+def test_one_sample_or_one_group_says_nothing_of_luck():
+    for scores, groups in (([0], None), ([0, 0, 1], ["image"] * 3)):
+        better = [1] * len(scores)
+        found = compare(result(scores, groups=groups), result(better, groups=groups))
+        assert (found.groups, found.chance) == (1, 1.0)
+        for interval in (found.first, found.second, found.difference):
+            assert np.isnan([interval.low, interval.high]).all()
+        assert found.difference.mean == pytest.approx(1 - np.mean(scores))
+
+
+def test_three_better_answers_are_no_proof():
+    found = compare(result([0, 0, 0]), result([1, 1, 1]))
+    assert 0 < found.chance < 0.01
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 0.3, 1]), st.sampled_from([0, 0.3, 1])), min_size=2, max_size=8)
+)
+def test_who_comes_first_only_turns_the_sign(pairs):
+    first, second = (result(list(side)) for side in zip(*pairs, strict=True))
+    there, back = compare(first, second, resamples=100), compare(second, first, resamples=100)
+    assert there.difference.mean == pytest.approx(-back.difference.mean)
+    assert [there.difference.low, there.difference.high] == pytest.approx(
+        [-back.difference.high, -back.difference.low]
+    )
+    assert there.chance == back.chance
+
+
+def test_samples_that_cannot_be_told_apart_or_are_grouped_otherwise_are_refused():
+    one = result([1, 0])
+    twice = replace(one, records=(one.records[0], one.records[0]))
+    with pytest.raises(ValueError, match="samples must have ids of their own, got 's0' more than once"):
+        compare(twice, one)
+    with pytest.raises(ValueError, match="must group their samples alike to be compared, got '' and 'g'"):
+        compare(one, result([1, 0], groups=["g", "g"]))

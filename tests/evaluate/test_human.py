@@ -184,3 +184,42 @@ def test_agreement_is_the_mean_of_what_each_image_has():
     assert found["nss"] == pytest.approx(0)
     assert found["auc_judd"] == pytest.approx(0.5)
     assert (found["cc"], found["kl"], found["scanmatch"]) == pytest.approx((1.0, 0.0, 0.5))
+
+
+@given(SEEDS)
+def test_auc_is_the_area_that_scikit_learn_finds(seed):
+    metrics = pytest.importorskip("sklearn.metrics")
+    map, fixated = (draw(seed, 6, 7) * 8).round(), draw(seed + 1, 6, 7) < 0.3
+    fixated[0, 0], fixated[0, 1] = True, False
+    area = metrics.roc_auc_score(fixated.flatten().numpy(), map.flatten().numpy())
+    assert auc_judd(map, fixated).item() == pytest.approx(area)
+
+
+@given(SEEDS, st.integers(1, 12))
+def test_the_originals_straight_lines_lie_above_by_what_is_documented(seed, count):
+    import numpy as np
+
+    map = draw(seed, 6, 7)
+    fixated = torch.zeros(42, dtype=torch.bool)
+    fixated[draw(seed + 1, 42).argsort()[:count]] = True
+    said, fixated = map.flatten().numpy(), fixated.view(6, 7)
+    others = 42 - count
+    hits, alarms = [0.0], [0.0]
+    for place, threshold in enumerate(np.sort(said[fixated.flatten().numpy()])[::-1], start=1):
+        hits.append(place / count)
+        alarms.append(((said >= threshold).sum() - place) / others)
+    original = np.trapezoid([*hits, 1.0], [*alarms, 1.0])
+    assert original - auc_judd(map, fixated).item() == pytest.approx(alarms[-1] / (2 * count))
+
+
+@given(SEEDS)
+def test_correlation_and_divergence_are_those_of_scipy(seed):
+    stats = pytest.importorskip("scipy.stats")
+    one, other = draw(seed, 5, 6) + 0.01, draw(seed + 1, 5, 6) + 0.01
+    flat = one.flatten().numpy(), other.flatten().numpy()
+    assert correlation(one, other).item() == pytest.approx(stats.pearsonr(*flat).statistic)
+    assert kl_divergence(one, other).item() == pytest.approx(stats.entropy(flat[1], flat[0]), abs=1e-12)
+    fixated = other > 0.6
+    assert not fixated.any() or nss(one, fixated).item() == pytest.approx(
+        stats.zscore(flat[0])[fixated.flatten().numpy()].mean()
+    )

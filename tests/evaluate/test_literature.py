@@ -29,7 +29,10 @@ def test_columns_are_benchmarks_that_have_a_scorer():
     titles = {benchmark.title for benchmark in BENCHMARKS.values()}
     columns = {column for row in published() for column in row.scores}
     assert len(columns) == 20
-    assert titles == columns | {"CV-Bench"}
+    others = titles - columns - {"CV-Bench"}
+    assert columns < titles
+    # Parts and variants say in brackets what they are, so that they never stand in a column of the paper.
+    assert {title.rpartition(" (")[0] for title in others} <= columns | {"CV-Bench"}
 
 
 @pytest.mark.parametrize(

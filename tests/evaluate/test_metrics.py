@@ -129,3 +129,13 @@ def test_the_best_head_is_found():
     assert metric.best_head() == (1, 0)
     assert metric.compute()["per_head"].tolist() == [[0, 0], [1, 0]]
     assert float(metric.compute()["union"]) == 1
+
+
+def test_a_mask_coarser_than_the_tokens_is_refused():
+    """Between two pixels of 4 there is a token of 8 that no mask could overlap."""
+    box = torch.tensor([[[[0, 1], [1, 2], [0, 8]]]])
+    with pytest.raises(
+        ValueError, match="mask must be at least as fine as the grid of 8 x 8 tokens, got 4 x 8"
+    ):
+        overlapping_regions(torch.ones(1, 4, 8) > 0, box, (8, 8))
+    assert overlapping_regions(torch.ones(1, 8, 8) > 0, box, (8, 8)).all()

@@ -226,9 +226,10 @@ def test_pieces_fill_the_processors_and_no_more():
     assert triton.pieces_of(1, 10**6, 132) == 64
 
 
-def test_a_group_beyond_its_bits_is_refused():
-    with pytest.raises(ValueError, match="at most 32 query heads may share a KV head, got 33"):
-        triton.decode(**step(33, 1, [4], k=1))
+@pytest.mark.parametrize("share", [None, 1])
+def test_a_group_beyond_its_bits_is_served_in_parts(share):
+    given = step(33, 1, [4, 5], k=1, share=share)
+    torch.testing.assert_close(triton.decode(**given).cpu(), expected(given), rtol=1e-5, atol=1e-5)
 
 
 def test_facts_that_do_not_lie_alike_are_copied():

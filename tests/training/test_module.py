@@ -76,10 +76,11 @@ def test_two_ranks_equal_one(tmp_path):
         "import sys\n"
         "import torch\n"
         "from pathlib import Path\n"
+        "from gazekit.training import Machine\n"
         "from tests.training.standin import TinyData, TinyModel, stage, train\n"
         "chosen = stage(steps=2, batch_size=32, warmup=0, clip=1.0, checkpoint_every=1)\n"
         f"train(Path({str(tmp_path)!r}) / 'ranks', model=TinyModel(dropout=0.0), data=TinyData(batch_size=16),\n"
-        "      stage=chosen, num_devices=2)\n"
+        "      stage=chosen, machine=Machine(devices=2))\n"
     )
     path = tmp_path / "ranks.py"
     path.write_text(script)

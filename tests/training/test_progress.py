@@ -11,6 +11,8 @@ from tests.training.test_resume import InterruptAt, Interrupted
 def test_figures_in_words():
     figures = {"loss": 1.23456, "openness": 0.5, "k": 5.25, "attended_share": 0.314, "lr_projector": 1e-3}
     assert describe(figures) == "loss 1.235  openness 0.50  K 5.2  attended 31%"
+    rates = {"tokens_per_second": 12345.6, "samples_per_second": 7.25, "mfu": 0.416}
+    assert describe(rates) == "12,346 tokens/s  7.2 samples/s  MFU 42%"
     assert describe({"loss": 1.0, "accuracy": 0.5}) == "loss 1.000  accuracy 50.0%"
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from gazekit.cli.commands import (
     bench,
+    chat,
     check,
     compare,
     cost,
@@ -24,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "train": train,
     "generate": generate,
+    "chat": chat,
     "evaluate": evaluate,
     "compare": compare,
     "check": check,

@@ -23,10 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains what a recipe describes."""
     from gazekit.recipe import load
     from gazekit.recipe.train import train as train_recipe
+    from gazekit.training.session import is_main_process
 
     load_quietly()
     recipe = load(arguments.recipe, arguments.overrides)
     out = arguments.out or Path("runs") / recipe.name
     saved = train_recipe(recipe, out=out, device=device_of(arguments), resume=arguments.resume)
-    sys.stdout.write(f"saved the model in {saved}\n")
+    if is_main_process():
+        sys.stdout.write(f"saved the model in {saved}\n")
     return 0

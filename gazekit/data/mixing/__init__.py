@@ -11,6 +11,7 @@ from gazekit.data.mixing.filters import (
 )
 from gazekit.data.mixing.mixture import InOrder, Mixture, Order, Place
 from gazekit.data.mixing.row import Row
+from gazekit.data.mixing.select import RowSelection, Selected, VideoLength, select_rows
 from gazekit.data.mixing.sources import HubSource, JsonSource, OpenSource, Source
 from gazekit.data.mixing.strata import DurationStrata, Stratum
 
@@ -31,6 +32,10 @@ __all__ = [
     "Place",
     "Row",
     "RowFilter",
+    "RowSelection",
+    "Selected",
     "Source",
     "Stratum",
+    "VideoLength",
+    "select_rows",
 ]

@@ -62,15 +62,23 @@ def choose_frames(times: Sequence[float], targets: Sequence[float]) -> list[int]
     return sorted(set(seen))
 
 
-def read_folder(folder: Path, video: VideoFile, root: DataRoot, limits: Limits) -> Frames:
+def list_pictures(folder: Path) -> list[str]:
+    """The names of the images in a folder by their endings, numbers in them counted as such."""
+    return sorted((n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)), key=_natural)
+
+
+def read_folder(
+    folder: Path, video: VideoFile, root: DataRoot, limits: Limits, *, header_only: bool = False
+) -> Frames:
     """The frames of a folder that are shown.
 
-    They are in the order of their names, numbers counted as such, and evenly apart.
+    They are in the order of their names, numbers counted as such, and evenly apart. With `header_only` no frame is
+    decoded, only its size is read.
 
     Raises:
         RowFault: There are none, or one cannot be read.
     """
-    names = sorted((n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)), key=_natural)
+    names = list_pictures(folder)
     last = len(names) - 1 if video.last_frame is None else min(video.last_frame, len(names) - 1)
     rate = video.fps or next((r for text, r in limits.folder_fps.items() if text in video.path), 1.0)
     begin = max(video.start or 0.0, (video.first_frame or 0) / rate)
@@ -82,7 +90,9 @@ def read_folder(folder: Path, video: VideoFile, root: DataRoot, limits: Limits) 
     times = [number / rate for number in range(last + 1)]
     chosen = choose_frames(times, choose_times(begin, end, limits))
     pictures = [
-        read_picture(ImageFile(f"{video.path}/{names[number]}"), root, pixels=limits.pixels)
+        read_picture(
+            ImageFile(f"{video.path}/{names[number]}"), root, pixels=limits.pixels, header_only=header_only
+        )
         for number in chosen
     ]
     return Frames(tuple(pictures), tuple(times[number] for number in chosen))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from PIL import Image
+
 from gazekit.data.conversation import Conversation, Frames
 from gazekit.data.records.fault import RowFault
 from gazekit.data.records.frames import VideoReader, read_folder
@@ -31,7 +33,8 @@ class RecordOpener:
         Args:
             record: What is shown, by path.
             root: What its paths are relative to; None = a record that names files is a fault.
-            header_only: Decodes no image, only reads its size; the conversation is good for nothing but a check.
+            header_only: Decodes nothing: reads the sizes of images, and sees that videos are there; the conversation is
+                good for nothing but a check.
 
         Raises:
             RowFault: Something is missing, broken, too large or too much.
@@ -47,16 +50,18 @@ class RecordOpener:
         return Conversation(
             messages=tuple(record.messages),
             images=images,
-            videos=tuple(self._watch(video, root) for video in record.videos),
+            videos=tuple(self._watch(video, root, header_only) for video in record.videos),
         )
 
-    def _watch(self, video: VideoFile, root: DataRoot | None) -> Frames:
+    def _watch(self, video: VideoFile, root: DataRoot | None, header_only: bool) -> Frames:
         if root is None:
             raise RowFault("missing", f"{video.path} cannot be found: the data has no root; name its folder")
         path = root.find(video.path)
         if path.is_dir():
-            return read_folder(path, video, root, self.limits)
+            return read_folder(path, video, root, self.limits, header_only=header_only)
         with root.open(video.path) as file:
+            if header_only:
+                return Frames((Image.new("RGB", (1, 1)),), (0.0,))
             if self.video is None:
                 raise RowFault("reader", f"{video.path} needs a reader of video files; give video: one")
             try:

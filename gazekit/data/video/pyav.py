@@ -75,6 +75,20 @@ class PyAVReader:
             shown = _distinct(found)
             return Frames(tuple(one.picture for one in shown), tuple(max(0.0, one.time) for one in shown))
 
+    def seconds(self, file: BufferedIOBase, video: VideoFile, limits: Limits) -> float:
+        """How long a video is. Its header is read, and packets where that does not say; nothing is decoded.
+
+        Args:
+            file: The open file.
+            video: Its name in errors.
+            limits: Of what size frames may be.
+
+        Raises:
+            RowFault: The file is no video, or its frames are too large.
+        """
+        with _opened(file, video) as container:
+            return _length(container, _stream(container, video, limits), video)
+
     def _scaled(self, frame: Any) -> Image.Image:
         """A decoded frame as a picture, upright."""
         width, height = frame.width, frame.height

@@ -58,7 +58,9 @@ class MapAgreement(SampleMetric):
         if scanpath is not None and humans:
             each = [scanmatch(scanpath, one) for one in humans]
             found[4] = torch.tensor(sum(each) / len(each), dtype=torch.float64)
-        self.add(keys_of(None if id is None else [id], 1), found=torch.stack(found)[None])
+        self.add(
+            keys_of(None if id is None else [id], 1), found=torch.stack([each.cpu() for each in found])[None]
+        )
 
     def compute(self) -> dict[str, float]:
         """Means by name, NaN where no image had what it needs."""

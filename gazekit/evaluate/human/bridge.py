@@ -22,6 +22,8 @@ def gaze_map(
         size: Height and width of the map in pixels.
         unit: Which image or frame: its place along t.
     """
+    # A trace's choices lie on the CPU and its regions where the model is.
+    index, box = index.cpu(), box.cpu()
     often = torch.bincount(index[index >= 0].flatten().long(), minlength=box.shape[0])[
         : box.shape[0]
     ].double()
@@ -46,6 +48,7 @@ def gaze_scanpath(
         box: Half-open ranges of each region along (t, y, x), in tokens (`Regions.box`).
         unit: Which image or frame: its place along t.
     """
+    index, box = index.cpu(), box.cpu()
     here = (box[:, 0, 0] <= unit) & (unit < box[:, 0, 1])
     visited: list[int] = []
     lasted: list[float] = []

@@ -1,4 +1,4 @@
-"""The four common measures of a saliency map against people's, each in its authors' own definition."""
+"""The four common measures of a saliency map against people's."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def nss(map: Float[Tensor, "height width"], fixated: Bool[Tensor, "_ _"]) -> Flo
 
 
 def auc_judd(map: Float[Tensor, "height width"], fixated: Bool[Tensor, "_ _"]) -> Float[Tensor, ""]:
-    """Area under the ROC curve: fixated pixels against all others, with a threshold at every fixated value.
+    """Area under the ROC curve of fixated pixels against all others, exactly: the chance that a fixated one is higher.
 
-    0.5 = chance, 1 = perfect. Ties count half, where the original breaks them by random jitter: this is the
-    expectation of that, and a constant map gets 0.5. NaN where all or none of the pixels are fixated.
+    0.5 = chance, 1 = perfect. Ties count half, so that a constant map gets 0.5. NaN where all or none of the pixels
+    are fixated. The original breaks ties by random jitter and joins the curve's points at fixated values by straight
+    lines, which lie above the curve: by the share of other pixels above the lowest fixated one, over twice the number
+    of fixated pixels. That is 0.25 for chance at a single fixation and nothing to speak of at many.
 
     Source: Judd et al. (2009); Bylinskii et al. (2018).
 

@@ -94,9 +94,9 @@ def scanmatch(
 def _cells(path: Scanpath, grid: tuple[int, int], bin_width: float | None) -> np.ndarray:
     """Row and column of the cell of each letter."""
     size = torch.tensor(grid)
-    cells = torch.minimum((path.place.double() * size).long(), size - 1)
+    cells = torch.minimum((path.place.cpu().double() * size).long(), size - 1)
     if bin_width is not None:
         if path.duration is None:
             raise ValueError("bin_width needs durations in both paths; leave it out to compare places alone")
-        cells = cells.repeat_interleave(torch.ceil(path.duration / bin_width).long(), dim=0)
+        cells = cells.repeat_interleave(torch.ceil(path.duration.cpu() / bin_width).long(), dim=0)
     return cells.numpy().astype(np.float64)

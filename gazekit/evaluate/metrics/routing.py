@@ -27,11 +27,17 @@ def overlapping_regions(
         min_share: Share of the mask that a region must hold to count; 0 = any pixel.
 
     Raises:
-        ValueError: `min_share` is not in [0, 1].
+        ValueError: `min_share` is not in [0, 1], or the mask has fewer pixels than the grid has cells.
     """
     if not 0.0 <= min_share <= 1.0:
         raise ValueError(f"min_share must be in [0, 1], got {min_share}; 0 counts any overlap")
     height, width = mask.shape[1:]
+    if height < grid[0] or width < grid[1]:
+        # Cells between pixels would overlap no mask at all.
+        raise ValueError(
+            f"mask must be at least as fine as the grid of {grid[0]} x {grid[1]} tokens, got {height} x {width} "
+            "pixels; enlarge it first"
+        )
     inside = []
     for axis, (cells, pixels) in enumerate(zip(grid, (height, width), strict=True), start=1):
         place = torch.arange(pixels, device=mask.device) * cells // pixels

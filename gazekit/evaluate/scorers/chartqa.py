@@ -11,8 +11,9 @@ from gazekit.evaluate.scorers.means import Row, accuracy
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 
-def lmms(prediction: str, doc: Doc, truth: str, generator: Random | None = None) -> Verdict:
+def lmms(prediction: str, doc: Doc, truth: str | float, generator: Random | None = None) -> Verdict:
     """Per cents are hundredths. Numbers within 5 per cent of a truth that is not 0; else equality but for case."""
+    truth = str(truth)
     said, wanted = _hundredths(prediction), _hundredths(truth)
     if said is not None and wanted:
         # Not near(): divided, as in lmms-eval, 0.05 comes out on the other side of rounding now and then.
@@ -21,9 +22,9 @@ def lmms(prediction: str, doc: Doc, truth: str, generator: Random | None = None)
     return right(matches, prediction) if prediction.strip() or matches else Verdict(score=0.0, parsed=False)
 
 
-def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = None) -> Verdict:
+def cambrian(prediction: str, doc: Doc, truth: str | float, generator: Random | None = None) -> Verdict:
     """Numbers within 5 per cent of the truth, else equality but for case; per cents are words."""
-    said, wanted = prediction.lower(), truth.lower()
+    said, wanted = prediction.lower(), str(truth).lower()
     if number(said) is not None and number(wanted) is not None:
         return right(near(said, wanted), prediction)
     matches = said == wanted
@@ -31,9 +32,9 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:
-    """Shares (0 to 1) of right answers: `relaxed_overall`, and of each half of the data that is there."""
+    """Shares (0 to 1) of right answers: `relaxed_overall`, and of each half (`type`) of the data that is there."""
     halves: dict[str, list[Row]] = {"relaxed_human_split": [], "relaxed_augmented_split": []}
-    for record in records:
+    for record in (record for record in records if "type" in record):
         human = record["type"] == "human_test"
         halves["relaxed_human_split" if human else "relaxed_augmented_split"].append(record)
     return {"relaxed_overall": accuracy(records)} | {

@@ -34,12 +34,13 @@ def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = N
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:
-    """Shares (0 to 1) of right answers: over all, as lmms-eval reports, and per source.
+    """Shares (0 to 1) of right answers: over all, as lmms-eval reports, and, where known, per `source`.
 
     With all three sources there is `cv_bench_official` too, the benchmark's own formula: the mean of 2D (the mean of
     ADE20K and COCO) and 3D, which lmms-eval holds but does not use.
     """
-    sources = {source: accuracy(of_source) for source, of_source in grouped(records, "source").items()}
+    known = [record for record in records if "source" in record]
+    sources = {source: accuracy(of_source) for source, of_source in grouped(known, "source").items()}
     named = {f"cv_bench_acc_{str(source).lower()}": share for source, share in sources.items()}
     if {"ADE20K", "COCO", "Omni3D"} <= sources.keys():
         flat = (sources["ADE20K"] + sources["COCO"]) / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from random import Random
 from typing import Any
@@ -12,6 +12,12 @@ from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.means import Row
 from gazekit.evaluate.scorers.table import BENCHMARKS
 from gazekit.evaluate.scorers.verdict import Doc, Judge, Verdict
+
+_SCORES = ("score", "is_correct", "rating", "true_false")
+"""What lmms-eval's tasks call the score of a sample in what they log."""
+
+_PREDICTIONS = ("prediction", "pred_answer")
+"""Likewise, what was said, or the letter read out of it."""
 
 PROFILES = ("lmms", "cambrian")
 """Whose rules: lmms-eval 0.7.3's, quirks included, or those of Cambrian's own evaluation scripts."""
@@ -93,7 +99,7 @@ def score(benchmark: str, prediction: str, doc: Doc, profile: str = "lmms", targ
 
 
 def aggregate(
-    benchmark: str, records: Sequence[Record | Mapping[str, Any]], profile: str = "lmms"
+    benchmark: str, records: Iterable[Record | Mapping[str, Any]], profile: str = "lmms"
 ) -> dict[str, float]:
     """The figures of a benchmark over its samples, by lmms-eval's names of metrics, the main one first.
 
@@ -109,7 +115,8 @@ def aggregate(
         benchmark: lmms-eval's task name.
         records: Of each sample the fields that its benchmark is grouped by (`category`, `index`, ...) and its `score`
             (and `parsed`, true if left out): as a `Record`, in its `doc`; or as a mapping, all on one level or the
-            former under `doc`. A mapping without `score` is scored here, from its `prediction`.
+            former under `doc`. A mapping without `score` is scored here, from its `prediction`. What lmms-eval's tasks
+            log of a sample will do as well (`is_correct`, `rating` or `true_false`, else `pred_answer`).
         profile: Whose figures.
 
     Raises:
@@ -118,9 +125,9 @@ def aggregate(
     """
     chosen = find(benchmark)
     _judge(benchmark, profile)
-    if not records:
-        raise ValueError(f"records must not be empty, got none for {benchmark}; score some samples first")
     rows = [_row(benchmark, record, profile) for record in records]
+    if not rows:
+        raise ValueError(f"records must not be empty, got none for {benchmark}; score some samples first")
     try:
         figures = (chosen.lmms_figures if profile == "lmms" else chosen.cambrian_figures)(rows)
     except KeyError as missing:
@@ -148,11 +155,11 @@ def _row(benchmark: str, record: Record | Mapping[str, Any], profile: str) -> Ro
     if isinstance(record, Record):
         return {**record.doc, "score": record.score, "parsed": record.parsed}
     row = {**record.get("doc", {}), **record}
-    if "score" in row:
-        return {"parsed": True, **row}
-    if "prediction" not in row:
+    if (scored := next((name for name in _SCORES if name in row), None)) is not None:
+        return {"parsed": True, **row, "score": float(row[scored])}
+    if (said_in := next((name for name in _PREDICTIONS if name in row), None)) is None:
         raise ValueError(
             f"records must have 'score' or 'prediction', got {sorted(row)}; score() gives the former"
         )
-    said = verdict(benchmark, str(row["prediction"]), row, profile, row.get("target"))
+    said = verdict(benchmark, str(row[said_in]), row, profile, row.get("target"))
     return {**row, "score": said.score, "parsed": said.parsed}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import SupportsIndex
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.candidates import pad, texts_in
 from gazekit.evaluate.scorers.means import Row, accuracy
-from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
+from gazekit.evaluate.scorers.verdict import Doc, Verdict, letter_of, right, unread
 
 _LETTERS = "ABCDE"
 
@@ -27,13 +28,13 @@ def truth(doc: Doc) -> str:
     return str(doc["answer"])
 
 
-def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None = None) -> Verdict:
+def judge(prediction: str, doc: Doc, truth: SupportsIndex | str, generator: Random | None = None) -> Verdict:
     """The first of the choices that are named: in brackets, before a blank, before a full stop, or else by text.
 
     Args:
         prediction: What was said.
         doc: Five options in `option`.
-        truth: The number of the right one, from 0.
+        truth: The right one, by number from 0 (also as text, which the data set has) or by letter.
         generator: See `verdict`.
     """
     options = {letter: doc["option"][place].strip() for place, letter in enumerate(_LETTERS)}
@@ -48,12 +49,12 @@ def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None 
     places = places or [
         (lowered.rfind(options[letter].lower()), letter) for letter in texts_in(response, options)
     ]
+    wanted = letter_of(truth)
     if not places:
-        wanted = int(truth)
-        return unread(list(options), _LETTERS[wanted] if 0 <= wanted < len(_LETTERS) else None, generator)
+        return unread(list(options), wanted, generator)
     # min() keeps the first of equals.
     letter = min(places, key=lambda found: found[0])[1]
-    return right(str(_LETTERS.index(letter)) == str(truth), letter)
+    return right(letter == wanted, letter)
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from random import Random
+from typing import SupportsIndex
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.means import Row, accuracy
-from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
+from gazekit.evaluate.scorers.verdict import Doc, Verdict, letter_of, right, unread
 
 _LETTERS = "ABCDE"
 # Dropped wherever they stand, in this order.
@@ -18,7 +19,7 @@ _ANNOUNCEMENTS = (
 )
 
 
-def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None = None) -> Verdict:
+def judge(prediction: str, doc: Doc, truth: SupportsIndex | str, generator: Random | None = None) -> Verdict:
     """The first capital A to E, even within a word ("Based on the video, C" is B), with announcements left out.
 
     Args:
@@ -30,7 +31,7 @@ def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None 
     said = prediction.strip()
     for announcement in _ANNOUNCEMENTS:
         said = said.replace(announcement, "")
-    wanted = truth if isinstance(truth, str) else _LETTERS[truth]
+    wanted = letter_of(truth)
     if found := re.search("[A-E]", said):
         return right(found[0] == wanted, found[0])
     count = next((place for place in range(5) if doc.get(f"option{place}") == "N/A"), 5)

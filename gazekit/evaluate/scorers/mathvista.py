@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import string
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite, trunc
 from random import Random
 from typing import Any
 
@@ -21,7 +23,7 @@ _LEADING_LETTER = re.compile(r"\(([A-Za-z])\)|([A-Z])[.:)]\s")
 _ANNOUNCED_LETTER = re.compile(
     r"(?:answer|option|choice)(?:\s+is)?:?\s+\(?([A-Z])\)?(?![A-Za-z])", re.IGNORECASE
 )
-_NUMBER = re.compile(r"-?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d+(?:,\d{3}(?!\d))*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
 _LIST = re.compile(r"\[[^\[\]]*\]")
 
 
@@ -48,8 +50,8 @@ def rule(prediction: str, doc: Doc, truth: str, generator: Random | None = None)
     """Our own reading, without a judge.
 
     Multiple choice: a choice word for word, a letter (alone, leading or announced), the only choice in the text.
-    Numbers: the last in the text, without signs of thousands; floats to the doc's precision. Lists: the last in
-    brackets. Others: equality but for case.
+    Numbers: the last in the text, without signs of thousands, a dash between two being no minus; floats to the doc's
+    precision. Lists: the last in brackets. Others: equality but for case.
     """
     said = prediction.strip()
     if doc["question_type"] == "multi_choice":
@@ -64,14 +66,18 @@ def rule(prediction: str, doc: Doc, truth: str, generator: Random | None = None)
         found = _LIST.findall(said)
         return right(_same_lists(found[-1], truth), found[-1]) if found else Verdict(score=0.0, parsed=False)
     if kind in ("integer", "float"):
-        found = _NUMBER.findall(said)
+        found = _NUMBER.findall(said.replace("\N{MINUS SIGN}", "-"))
         wanted = number(str(truth))
         if not found or wanted is None:
             return Verdict(score=0.0, parsed=False)
         value = float(found[-1].replace(",", ""))
-        places = int(doc.get("precision") or 0)
+        precision = doc.get("precision")
+        # None and NaN, as tables have it for what is no float.
+        places = int(precision) if precision is not None and precision == precision else 0
         same = (
-            int(value) == int(wanted) if kind == "integer" else round(value, places) == round(wanted, places)
+            trunc(value) == trunc(wanted)
+            if kind == "integer" and isfinite(value)
+            else round(value, places) == round(wanted, places)
         )
         return right(same, found[-1])
     return (
@@ -175,8 +181,11 @@ def _choice(said: str, choices: list[str]) -> str | None:
 def _same_lists(said: str, truth: Any) -> bool:
     """Two lists as Python writes them hold the same; text that is none is compared as it stands."""
     try:
-        return ast.literal_eval(said) == ast.literal_eval(str(truth))
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings():
+            # A model's text is parsed as Python, whose parser has opinions on it.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(said) == ast.literal_eval(str(truth))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return said.strip() == str(truth).strip()
 
 

@@ -12,7 +12,7 @@ from gazekit.evaluate.scorers.answers import near, number, option, tail
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.candidates import named_choice
 from gazekit.evaluate.scorers.means import Row, accuracy, grouped
-from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
+from gazekit.evaluate.scorers.verdict import Doc, Verdict, listed, right, unread
 
 _ANNOUNCEMENTS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
@@ -30,17 +30,15 @@ def lmms(prediction: str, doc: Doc, truth: Any, generator: Random | None = None)
         letter = named_choice(prediction, options)
         if letter is None:
             return unread(list(options), truth, generator)
-        return right(letter in truth if isinstance(truth, list) else letter == truth, letter)
-    if not prediction.strip():
-        return Verdict(score=0.0, parsed=False)
-    wanted = [form for answer in (truth if isinstance(truth, list) else [truth]) for form in _normal(answer)]
+        return right(letter in listed(truth), letter)
+    wanted = [form for answer in listed(truth) for form in _normal(str(answer))]
     matches = any(
         any(isinstance(form, str) and form in said for form in wanted)
         if isinstance(said, str)
         else said in wanted
         for said in _open_answers(prediction)
     )
-    return right(matches, prediction)
+    return right(matches, prediction) if prediction or matches else Verdict(score=0.0, parsed=False)
 
 
 def cambrian(prediction: str, doc: Doc, truth: Any, generator: Random | None = None) -> Verdict:
@@ -52,7 +50,7 @@ def cambrian(prediction: str, doc: Doc, truth: Any, generator: Random | None = N
     said = option(prediction)[:1] if choice else tail(prediction)
     if not said or (choice and not said.isalnum()):
         return Verdict(score=0.0, answer=said or None, parsed=False)
-    wanted = [answer.lower() for answer in (truth if isinstance(truth, list) else [truth])]
+    wanted = [str(answer).lower() for answer in listed(truth)]
     return right(said in wanted or any(near(answer, said) for answer in wanted), said)
 
 

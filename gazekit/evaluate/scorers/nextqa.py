@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from random import Random
+from typing import SupportsIndex
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.candidates import named_choice
 from gazekit.evaluate.scorers.means import exact_match
-from gazekit.evaluate.scorers.verdict import Doc, Verdict, right, unread
+from gazekit.evaluate.scorers.verdict import Doc, Verdict, letter_of, right, unread
 
 _LETTERS = "ABCDE"
 
 
-def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None = None) -> Verdict:
+def judge(prediction: str, doc: Doc, truth: SupportsIndex | str, generator: Random | None = None) -> Verdict:
     """As MMMU's multiple choice: the last of the choices that are named.
 
     Args:
@@ -22,7 +23,7 @@ def judge(prediction: str, doc: Doc, truth: int | str, generator: Random | None 
         generator: See `verdict`.
     """
     options = {letter: doc[f"a{place}"].strip() for place, letter in enumerate(_LETTERS)}
-    wanted = truth if isinstance(truth, str) else _LETTERS[truth]
+    wanted = letter_of(truth)
     letter = named_choice(prediction, options)
     return unread(list(options), wanted, generator) if letter is None else right(letter == wanted, letter)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
 from gazekit.evaluate.scorers.means import Row, accuracy, grouped
-from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
+from gazekit.evaluate.scorers.verdict import Doc, Verdict, listed, right
 
 # Full-width signs of Asian fonts and the ideographic blank, as in ASCII.
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
@@ -15,19 +15,19 @@ _FORMULAS = "Handwritten Mathematical Expression Recognition"
 _SAMPLES = 1000
 
 
-def lmms(prediction: str, doc: Doc, truth: str | list[str], generator: Random | None = None) -> Verdict:
+def lmms(prediction: str, doc: Doc, truth: Iterable[str], generator: Random | None = None) -> Verdict:
     """Any truth is in the answer, but for case, width and lines; in HME100k (formulas) but for blanks."""
     plain = _formula if doc["dataset"] == "HME100k" else _narrow
-    return _holds(plain(prediction.strip()), [plain(answer) for answer in _listed(truth)])
+    return _holds(plain(prediction.strip()), [plain(answer) for answer in listed(truth)])
 
 
-def cambrian(prediction: str, doc: Doc, truth: str | list[str], generator: Random | None = None) -> Verdict:
+def cambrian(prediction: str, doc: Doc, truth: Iterable[str], generator: Random | None = None) -> Verdict:
     """Any truth is in the answer, but for case and lines; in formulas but for blanks.
 
     The script can ask for equality instead (`--extra_penalization`); Cambrian's benchmark runner does not.
     """
     plain = _formula if doc["question_type"] == _FORMULAS else _lower
-    return _holds(plain(prediction), [plain(answer) for answer in _listed(truth)])
+    return _holds(plain(prediction), [plain(answer) for answer in listed(truth)])
 
 
 def lmms_figures(records: Sequence[Row]) -> dict[str, float]:
@@ -46,11 +46,6 @@ def cambrian_figures(records: Sequence[Row]) -> dict[str, float]:
     return {"ocrbench_accuracy": accuracy(records)} | {
         f"ocrbench_accuracy_{name}": accuracy(of_type) for name, of_type in types.items()
     }
-
-
-def _listed(truth: str | list[str]) -> list[str]:
-    """Truths as a list."""
-    return truth if isinstance(truth, list) else [truth]
 
 
 def _holds(said: str, truths: list[str]) -> Verdict:

@@ -11,9 +11,9 @@ from gazekit.evaluate.scorers.means import exact_match
 from gazekit.evaluate.scorers.verdict import Doc, Verdict, right
 
 
-def lmms(prediction: str, doc: Doc, truth: str, generator: Random | None = None) -> Verdict:
+def lmms(prediction: str, doc: Doc, truth: str | int, generator: Random | None = None) -> Verdict:
     """A truth of A to D wants the shared extractor; another wants equality but for case and full stops at the end."""
-    truth = truth.strip()
+    truth = str(truth).strip()
     if truth.upper() in ("A", "B", "C", "D"):
         letter = extract_letter(prediction, "ABCD")
         return right(letter == truth.upper(), letter) if letter else Verdict(score=0.0, parsed=False)
@@ -21,10 +21,10 @@ def lmms(prediction: str, doc: Doc, truth: str, generator: Random | None = None)
     return right(said == truth.lower(), said) if said else Verdict(score=0.0, parsed=False)
 
 
-def cambrian(prediction: str, doc: Doc, truth: str, generator: Random | None = None) -> Verdict:
+def cambrian(prediction: str, doc: Doc, truth: str | int, generator: Random | None = None) -> Verdict:
     """The first word of what follows "answer is"."""
     words = tail(prediction).split()
-    return right(words[0] == truth.lower(), words[0]) if words else Verdict(score=0.0, parsed=False)
+    return right(words[0] == str(truth).lower(), words[0]) if words else Verdict(score=0.0, parsed=False)
 
 
 REALWORLDQA = Benchmark(

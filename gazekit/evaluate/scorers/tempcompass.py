@@ -66,8 +66,8 @@ def any_form(prediction: str, doc: Doc, truth: str, generator: Random | None = N
 
 
 def figures(records: Sequence[Row]) -> dict[str, float]:
-    """Per cents of right answers: `avg_accuracy` over all, and one per aspect (`dim`)."""
-    aspects = grouped(records, "dim")
+    """Per cents of right answers: `avg_accuracy` over all and, where known, one per aspect (`dim`)."""
+    aspects = grouped([record for record in records if "dim" in record], "dim")
     return {"avg_accuracy": 100.0 * accuracy(records)} | {
         f"{aspect}_accuracy": 100.0 * accuracy(of_aspect) for aspect, of_aspect in aspects.items()
     }

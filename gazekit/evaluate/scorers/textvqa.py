@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Iterable
 from random import Random
 
 from gazekit.evaluate.scorers.benchmark import Benchmark
@@ -19,7 +20,7 @@ _MAX_FULL_STOPS = 32
 """lmms-eval hands a flag where the number of replacements belongs: later full stops stay."""
 
 
-def judge(prediction: str, doc: Doc, truth: list[str] | None, generator: Random | None = None) -> Verdict:
+def judge(prediction: str, doc: Doc, truth: Iterable[str] | None, generator: Random | None = None) -> Verdict:
     """The mean over people of how many others say the same, three or more being full marks: .3, .6, .9, 1.
 
     The doc's answers are not changed, as lmms-eval changes them.
@@ -31,7 +32,7 @@ def judge(prediction: str, doc: Doc, truth: list[str] | None, generator: Random 
         generator: Not used.
     """
     said = clean(prediction)
-    people = [clean(answer) for answer in truth or ()]
+    people = [] if truth is None else [clean(answer) for answer in truth]
     others = [sum(answer == said for answer in people) - (own == said) for own in people]
     score = statistics.mean(min(1, count / 3) for count in others) if others else 0.0
     if not said and not score:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import transformers
 from packaging.version import Version
 
@@ -29,3 +31,12 @@ def check_version(use: str) -> None:
             f"{use} with images needs transformers of at least {needed}, got {_INSTALLED}, whose stock "
             "models go wrong there; update transformers, or generate from the whole prompt at once"
         )
+
+
+def goes_on(model: Any) -> bool:
+    """Whether a model goes on from the cache of an earlier turn, images in later ones included: one with gaze does.
+
+    Stock models are handed the features of all images then and fail; older versions of transformers go wrong.
+    """
+    right = Version(_RIGHT_SINCE["a later turn"]) <= _INSTALLED or hasattr(model, "set_gaze")
+    return bool(getattr(model, "gazes", ())) and right

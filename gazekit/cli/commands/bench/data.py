@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gazekit.cli.arguments import positive
+from gazekit.cli.arguments import add_file, count, positive
 
 
 def add(kinds: argparse._SubParsersAction) -> None:
     """Adds the kind of measurement."""
     data = kinds.add_parser(
         "data",
-        help="reading conversations with images on one core, against bare decoding of the same files",
-        description="Reading conversations with images on one core, against bare decoding of the same files.",
+        help="reading conversations with images and videos, against bare decoding of the same files",
+        description="Reading conversations with images and videos, against bare decoding of the same files.",
         epilog="example:\n  gazekit bench data --side 384 --rows 1000000\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -27,7 +27,14 @@ def add(kinds: argparse._SubParsersAction) -> None:
     data.add_argument(
         "--rows", type=positive, metavar="N", help="measure the index of a file of N rows as well (1 KB each)"
     )
-    data.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    data.add_argument(
+        "--seconds",
+        type=count,
+        default=60,
+        metavar="N",
+        help="length of the video that is read as well; 0 = none (default: 60)",
+    )
+    add_file(data)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gazekit.cli.arguments import add_device, count, positive
+from gazekit.cli.arguments import add_device, add_file, add_lot, add_shape, count, positive
 from gazekit.cli.prepare import device_of
 
 
@@ -19,12 +19,8 @@ def add(kinds: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    decode.add_argument(
-        "--shape",
-        default="qwen3-4b",
-        metavar="SHAPE",
-        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim (default: qwen3-4b)",
-    )
+    add_shape(decode)
+    add_lot(decode)
     decode.add_argument(
         "--visual",
         type=positive,
@@ -45,16 +41,12 @@ def add(kinds: argparse._SubParsersAction) -> None:
     )
     decode.add_argument("--batch", type=positive, default=1, metavar="N", help="samples (default: 1)")
     decode.add_argument(
-        "--share", choices=("head", "group"), default="head", help="who chooses regions (default: head)"
-    )
-    decode.add_argument(
         "--backend",
         nargs="+",
         default=["native", "gather", "masked"],
         metavar="NAME",
         help="backends to measure, or auto (default: native gather masked)",
     )
-    decode.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="(default: bf16)")
     decode.add_argument(
         "--layers",
         type=positive,
@@ -63,9 +55,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
         help="layers gone through in turn (default: 8); above 163840 visual entries it is 1",
     )
     decode.add_argument("--repeats", type=positive, default=15, metavar="N", help="rounds (default: 15)")
-    decode.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)")
-    decode.add_argument("--seed", type=count, default=0, metavar="N", help="(default: 0)")
-    decode.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(decode)
     decode.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw cost against visual entries there (PNG), log-log"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gazekit.cli.arguments import add_device, count, positive
+from gazekit.cli.arguments import add_device, add_file, add_lot, add_shape, count, positive
 from gazekit.cli.prepare import device_of
 
 
@@ -20,12 +20,8 @@ def add(kinds: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    offload.add_argument(
-        "--shape",
-        default="qwen3-4b",
-        metavar="SHAPE",
-        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim (default: qwen3-4b)",
-    )
+    add_shape(offload)
+    add_lot(offload)
     numbers = (
         ("--visual", positive, 10240, "visual entries"),
         ("--attend", positive, 1536, "visual entries looked at"),
@@ -34,16 +30,11 @@ def add(kinds: argparse._SubParsersAction) -> None:
         ("--batch", positive, 1, "samples"),
         ("--layers", positive, 4, "layers gone through in turn"),
         ("--steps", positive, 32, "decoding steps"),
-        ("--threads", positive, 1, "CPU threads"),
-        ("--seed", count, 0, "seed of the lot"),
     )
     for name, kind, default, what in numbers:
         offload.add_argument(
             name, type=kind, default=default, metavar="N", help=f"{what} (default: {default})"
         )
-    offload.add_argument(
-        "--share", choices=("head", "group"), default="head", help="who chooses regions (default: head)"
-    )
     offload.add_argument(
         "--tier",
         choices=("pinned", "memory_mapped"),
@@ -81,8 +72,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
         action="store_true",
         help="bring in every region once, and compare it with what was written",
     )
-    offload.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="(default: bf16)")
-    offload.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(offload)
     add_device(offload)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
-from gazekit.cli.arguments import count, positive
+from gazekit.cli.arguments import add_file, add_shape, count, positive
 
 
 def add(kinds: argparse._SubParsersAction) -> None:
@@ -21,12 +19,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    overhead.add_argument(
-        "--shape",
-        default="qwen3-4b",
-        metavar="SHAPE",
-        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim (default: qwen3-4b)",
-    )
+    add_shape(overhead)
     overhead.add_argument(
         "--phase",
         choices=("decode", "prefill", "both"),
@@ -46,7 +39,7 @@ def add(kinds: argparse._SubParsersAction) -> None:
     overhead.add_argument("--repeats", type=positive, default=15, metavar="N", help="rounds (default: 15)")
     overhead.add_argument("--threads", type=positive, default=1, metavar="N", help="(default: 1)")
     overhead.add_argument("--seed", type=count, default=0, metavar="N", help="(default: 0)")
-    overhead.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(overhead)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,10 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from gazekit.bench import PHASES, OverheadShape, bench_overhead, machine, versions
-    from gazekit.cli.output import print_table
+    from gazekit.cli.output import check_writable, print_table, write_json
     from gazekit.gaze import shape_of
     from gazekit.kernels import native
 
+    check_writable(arguments.json)
     phases = PHASES if arguments.phase == "both" else (arguments.phase,)
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
@@ -89,6 +83,5 @@ def run(arguments: argparse.Namespace) -> int:
     print_table((title, "ms", "overhead", "ms once a forward", "with it", "error"), rows)
     if arguments.json is not None:
         table = {"overhead": [asdict(one) for one in found], "machine": about, "versions": versions()}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+        write_json(arguments.json, table)
     return 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from gazekit.cli.arguments import add_device, count, positive
+from gazekit.cli.arguments import add_device, add_file, add_lot, add_shape, count, positive
 from gazekit.cli.prepare import device_of
 
 
@@ -19,12 +18,8 @@ def add(kinds: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    train.add_argument(
-        "--shape",
-        default="qwen3-4b",
-        metavar="SHAPE",
-        help="qwen3-4b, qwen2.5-7b, tiny, or layers,heads,kv_heads,head_dim[,hidden_dim] (default: qwen3-4b)",
-    )
+    add_shape(train)
+    add_lot(train)
     train.add_argument(
         "--mlp",
         type=positive,
@@ -59,20 +54,14 @@ def add(kinds: argparse._SubParsersAction) -> None:
     )
     train.add_argument("--batch", type=positive, default=1, metavar="N", help="samples (default: 1)")
     train.add_argument(
-        "--share", choices=("head", "group"), default="head", help="who chooses regions (default: head)"
-    )
-    train.add_argument(
         "--backend",
         nargs="+",
         default=["masked", "flex"],
         metavar="NAME",
         help="backends to measure, or auto (default: masked flex)",
     )
-    train.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16", help="(default: bf16)")
     train.add_argument("--repeats", type=positive, default=5, metavar="N", help="rounds (default: 5)")
-    train.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)")
-    train.add_argument("--seed", type=count, default=0, metavar="N", help="(default: 0)")
-    train.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    add_file(train)
     add_device(train)
 
 

@@ -6,9 +6,9 @@ import argparse
 from types import ModuleType
 
 from gazekit.cli.arguments import add_command
-from gazekit.cli.commands.data import check
+from gazekit.cli.commands.data import check, select
 
-ACTIONS: dict[str, ModuleType] = {"check": check}
+ACTIONS: dict[str, ModuleType] = {"check": check, "select": select}
 """By name, in the order in which help lists them: each has `add(actions)` and `run(arguments)`."""
 
 

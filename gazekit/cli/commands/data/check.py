@@ -21,7 +21,11 @@ def add(actions: argparse._SubParsersAction) -> None:
     check.add_argument(
         "--root", type=Path, metavar="DIR", help="folder of its images (default: that of FILE)"
     )
-    check.add_argument("--quick", action="store_true", help="read headers of images only, decode nothing")
+    check.add_argument(
+        "--quick",
+        action="store_true",
+        help="read headers of images, see that videos are there, decode nothing",
+    )
     check.add_argument(
         "--max-images", type=positive, default=64, metavar="N", help="images of a sample (default: 64)"
     )

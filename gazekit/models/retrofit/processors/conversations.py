@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from transformers import BatchFeature, ProcessorMixin
 
 from gazekit.models.pictures import ImageLike, open_picture
+from gazekit.models.retrofit.processors.films import films_of
 
 IGNORED = -100
 _PER_TOKEN = ("input_ids", "attention_mask", "labels", "mm_token_type_ids", "token_type_ids")
@@ -87,22 +88,34 @@ class Conversations:
         return {**tensors, "labels": labels}
 
     def encode_question(
-        self, messages: Sequence[Mapping[str, Any]], images: Sequence[ImageLike] | None = None
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        images: Sequence[ImageLike] | None = None,
+        videos: Sequence[Sequence[ImageLike]] | None = None,
+        timestamps: Sequence[Sequence[float] | None] | None = None,
     ) -> BatchFeature:
         """One conversation for the assistant to go on with, a batch of one.
 
         Args:
             messages: As for `encode_conversation`; the last is not the assistant's.
             images: Images in order.
+            videos: The frames of each video, in order; all of them are shown.
+            timestamps: Seconds of each frame of each video; None = a frame a second. What is made of them is the
+                processor's: text before each frame, positions, or nothing.
+
+        Raises:
+            ValueError: The processor takes no videos, or a video has other times than frames.
         """
         text = self._written(messages, asks=True)
         pictures = [open_picture(image) for image in images or []]
-        return self.processor(
+        encoded = self.processor(
             text=[text],
             images=[pictures] if pictures else None,
             return_tensors="pt",
             add_special_tokens=not self._begins(text),
+            **(films_of(self.processor, videos, timestamps or ()) if videos else {}),
         )
+        return BatchFeature({name: value for name, value in encoded.items() if isinstance(value, Tensor)})
 
     def collate(self, samples: Sequence[Mapping[str, Tensor]], padding_side: str = "right") -> BatchFeature:
         """Pads encoded samples to a batch; what belongs to images follows in their order, padded with zeros."""
