@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows, Selection
+from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows, Selection, tokens_at
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.describe import align, describe, keep_features, known, with_summaries
 from gazekit.gaze.forward import Division, ForwardPass
@@ -156,10 +156,10 @@ def _attend(
 ) -> Float[Tensor, "batch head query value_dim"]:
     """Attends part by part."""
     outs = [
-        backend.attend(query if index is None else _take(query, index), entries, plan)
+        backend.attend(query if index is None else tokens_at(query, index), entries, plan)
         for backend, (index, plan) in zip(backends, parts, strict=True)
     ]
-    return outs[0] if parts[0][0] is None else _merge(outs, division, query.shape[2])
+    return outs[0] if parts[0][0] is None else _merge(outs, division.back)
 
 
 def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
@@ -168,25 +168,12 @@ def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
     return replace(rows, of=of)
 
 
-def _take(query: Float[Tensor, "batch head query dim"], index: Int[Tensor, "batch new"]) -> Tensor:
-    """The queries at `index`; some query where it is -1, which the plan knows as padding."""
-    where = index.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
-    return query.gather(2, where)
-
-
 def _merge(
-    parts: list[Float[Tensor, "batch head _ value_dim"]], division: Division, length: int
+    parts: list[Float[Tensor, "batch head _ value_dim"]], back: Int[Tensor, "batch query"]
 ) -> Float[Tensor, "batch head query value_dim"]:
     """Puts the answers back in the order of the queries; padding gets zeros."""
     blank = parts[0].new_zeros(*parts[0].shape[:2], 1, parts[0].shape[3])
-    joined = torch.cat([*parts, blank], dim=2)
-    index = torch.cat([division.routing, division.dense], dim=1)
-    place = torch.full(
-        (index.shape[0], length + 1), joined.shape[2] - 1, dtype=torch.int64, device=index.device
-    )
-    slot = torch.arange(index.shape[1], device=index.device).expand_as(index)
-    place = place.scatter(1, torch.where(index >= 0, index, length), slot)[:, :length]
-    return joined.gather(2, place[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3]))
+    return tokens_at(torch.cat([*parts, blank], dim=2), back)
 
 
 def _use(gaze: Gaze, outline: Entries, plan: Plan) -> tuple[object, ...]:

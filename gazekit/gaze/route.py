@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,23 +94,22 @@ def route(
                 whole = replace(look, key=every.key, value=every.value)
                 mass = attention_mass(whole, replace(view, keys=every.tokens, query=division.tokens))
             masses.append(mass.masked_fill(~view.complete[:, None], 0.0))
-    found = Selection(torch.cat(chosen, dim=2)) if chooses else None
+    found = Selection(_joined(chosen)) if chooses else None
     if found is not None:
         forward.selections[branch, look.layer] = (division, found)
     loss = sum(losses[1:], losses[0]) / division.rows.valid.sum().clamp_min(1) if losses else None
-    return Routed(found, loss, torch.cat(masses, dim=2) if masses else None)
+    return Routed(found, loss, _joined(masses) if masses else None)
+
+
+def _joined(chunks: list[Tensor]) -> Tensor:
+    """The chunks of rows one after another."""
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=2)
 
 
 def _view(
     look: Look, division: Division, forward: ForwardPass, branch: int, openness: float, start: int, stop: int
 ) -> View:
     """What a router may know of the rows `[start, stop)`."""
-    earlier = {
-        layer: None if found is None else Selection(found.index[:, :, start:stop])
-        for (of, layer), (among, found) in forward.selections.items()
-        # A layer that is computed again in the backward has later ones there too.
-        if of == branch and layer < look.layer and among is division
-    }
     return View(
         layout=forward.layout,
         regions=division.regions,
@@ -120,9 +120,40 @@ def _view(
         scale=look.scale,
         num_heads=look.query.shape[1],
         num_kv_heads=look.key.shape[1],
-        earlier=earlier,
+        earlier=_Earlier(forward, division, branch, look.layer, slice(start, stop)),
         divided=forward.regions_of,
     )
+
+
+@dataclass(frozen=True)
+class _Earlier(Mapping[int, Selection | None]):
+    """What earlier layers chose for some rows; cut to them when it is asked for, which few routers do."""
+
+    forward: ForwardPass
+    division: Division
+    branch: int
+    before: int
+    rows: slice
+
+    def __getitem__(self, layer: int) -> Selection | None:
+        if not self._has(layer):
+            raise KeyError(layer)
+        _, found = self.forward.selections[self.branch, layer]
+        return None if found is None else Selection(found.index[:, :, self.rows])
+
+    def __iter__(self) -> Iterator[int]:
+        return (
+            layer for branch, layer in self.forward.selections if branch == self.branch and self._has(layer)
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _has(self, layer: int) -> bool:
+        # A layer that is computed again in the backward has later ones there too.
+        if layer >= self.before or (self.branch, layer) not in self.forward.selections:
+            return False
+        return self.forward.selections[self.branch, layer][0] is self.division
 
 
 def detached(look: Look) -> Look:
