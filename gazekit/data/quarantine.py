@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ class BrokenRow:
     kind: str
     message: str
     digest: str
+
+
+_KEYS = {field.name for field in fields(BrokenRow)}
 
 
 class Quarantine:
@@ -59,15 +62,25 @@ class Quarantine:
 
 
 def read_quarantine(path: Path) -> list[dict[str, Any]]:
-    """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file."""
+    """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(row, dict) or _KEYS - row.keys():
+            raise ValueError(
+                f"{path} must hold rows that were found broken, got {line!r:.60} in line {number + 1}; "
+                "name another file"
+            )
+        rows.append(row)
     return rows
 
 

@@ -78,7 +78,12 @@ def read_folder(
     Raises:
         RowFault: There are none, or one cannot be read.
     """
-    names = list_pictures(folder)
+    try:
+        names = list_pictures(folder)
+    except OSError as error:
+        raise RowFault(
+            "missing", f"{video.path} cannot be listed in {root.folder} ({error.strerror})"
+        ) from error
     last = len(names) - 1 if video.last_frame is None else min(video.last_frame, len(names) - 1)
     rate = video.fps or next((r for text, r in limits.folder_fps.items() if text in video.path), 1.0)
     begin = max(video.start or 0.0, (video.first_frame or 0) / rate)
