@@ -128,5 +128,5 @@ def test_lists_of_images_are_not_decoded_either_nor_are_those_inside_messages(tm
     opener = RecordOpener(limits=Limits())
     assert [len(opener(read_record(source.rows[n]), source.root).images) for n in (0, 2)] == [1, 2]
     assert len(source.rows) == 3
-    with pytest.raises(RowFault, match="outside.png' must be a path relative to the root"):
+    with pytest.raises(RowFault, match=r"outside.png' must be a path relative to the root"):
         opener(read_record(source.rows[1]), source.root)
