@@ -165,7 +165,7 @@ class Backend(Protocol):
         """Attention; a query that sees nothing gives zeros."""
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
-        """Why it cannot do this plan, None = it can. Asked once per forward for all layers that agree in what matters."""
+        """Why it cannot do this plan, None = it can. Asked once per forward for layers that agree in what matters."""
 
 
 @runtime_checkable

@@ -90,7 +90,7 @@ class GazeCacheLayer(CacheLayerMixin):
         self.is_initialized = False
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Permutes the samples as beam search does, each for one of the same prompt; `batch_select_indices` for others."""
+        """Permutes the samples as beam search does, within each prompt; `batch_select_indices` moves any."""
         if self.get_seq_length() > 0:
             self.memory.reorder(beam_idx)
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gazekit.attend import GatherBackend, MaskedBackend, NativeBackend, ReferenceBackend, TritonBackend
+from gazekit.attend import (
+    FlexBackend,
+    GatherBackend,
+    MaskedBackend,
+    NativeBackend,
+    ReferenceBackend,
+    TritonBackend,
+)
 from gazekit.combine import GatedCombine, SumCombine
 from gazekit.context import LearnedContext, SinkContext, UnionContext, WindowContext
 from gazekit.contracts import Kind, Sizes
@@ -104,6 +111,19 @@ SIZED = {"ties go to the lowest id": "regions of equal scores and different size
 NESTED = {"ties go to the lowest id": "the coarse region around it counts before a region's own score"}
 REUSED = {"ties go to the lowest id": "a reused choice was made by other scores"}
 PRIOR = {"ties go to the lowest id": "the map tells regions of equal scores apart"}
+
+APART = {
+    "XformersBackend": "its library is optional, and tests/attend/test_xformers.py stands in for it",
+    "OffloadedStore": "the storages that make it have their lines",
+    "ResidentStorage": "the store that it makes has its line",
+    "FileTier": "it gives a store room, as MemoryMappedStorage has it do",
+    "HostTier": "it gives a store room, as OffloadedStorage has it do",
+    "Table": "it is what a store finds regions by",
+    "Tier": "it is a protocol of what gives room",
+    "Traffic": "it is figures of a store",
+    "Turn": "it is what a table answers",
+}
+"""Public names that are no parts of their room, or have no line of their own, and why."""
 
 CASES = [
     Case(GridPartition(size=(1, 1, 1)), laws.check_grid),
@@ -238,6 +258,14 @@ CASES = [
     Case(MaskedBackend(), laws.check_backend),
     Case(MaskedBackend(chunk_bytes=200), laws.check_backend),
     Case(GatherBackend(), laws.check_backend, options={"decoding": True}),
+    Case(
+        FlexBackend(compiled=False),
+        laws.check_backend,
+        omit=dict.fromkeys(
+            FORWARD_ONLY, "on a CPU it runs forward only, and refuses where gradients are asked for"
+        ),
+        needs="unfused_flex",
+    ),
     Case(
         NativeBackend(),
         laws.check_backend,
