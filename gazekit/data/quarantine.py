@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,6 @@ class BrokenRow:
     digest: str
 
 
-_KEYS = {field.name for field in fields(BrokenRow)}
-
-
 class Quarantine:
     """A file of broken rows, one JSON object a line, each row once, however often it is met and by how many runs.
 
@@ -51,7 +48,7 @@ class Quarantine:
         if not rows:
             return
         if self._held is None:
-            self._held = {(row["file"], row["row"]) for row in read_quarantine(self.path)}
+            self._held = {(row["file"], row["row"]) for row in read_quarantine(self.path, {"file", "row"})}
         new = {(row.file, row.row): row for row in rows if (row.file, row.row) not in self._held}
         self._held.update(new)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +58,12 @@ class Quarantine:
             file.write("".join(json.dumps(asdict(row)) + "\n" for row in new.values()))
 
 
-def read_quarantine(path: Path) -> list[dict[str, Any]]:
+def read_quarantine(path: Path, keys: Set[str] = frozenset()) -> list[dict[str, Any]]:
     """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file.
+
+    Args:
+        path: The file.
+        keys: What every row must have.
 
     Raises:
         ValueError: The file holds something else.
@@ -75,7 +76,7 @@ def read_quarantine(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(row, dict) or _KEYS - row.keys():
+        if not isinstance(row, dict) or keys - row.keys():
             raise ValueError(
                 f"{path} must hold rows that were found broken, got {line!r:.60} in line {number + 1}; "
                 "name another file"

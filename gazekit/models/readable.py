@@ -21,9 +21,10 @@ def readable(place: str | os.PathLike, *also: type[Exception]) -> Iterator[None]
     Raises:
         ValueError: A file is cut or garbled.
     """
+    expected: tuple[type[Exception], ...] = (SafetensorError, pickle.UnpicklingError, EOFError, *also)
     try:
         yield
-    except (SafetensorError, pickle.UnpicklingError, EOFError, *also) as error:
+    except expected as error:
         said = " ".join(str(error).split())[:200]
         raise ValueError(
             f"the weights in {place} are cut or garbled ({said}); save or fetch them anew"
