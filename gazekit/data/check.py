@@ -156,9 +156,8 @@ def check_rows(
 ) -> Report:
     """Checks every row of a source.
 
-    Rows that are there twice are found at the end: same files, the same part of a
-    video, same words, whatever the id or source. The first of them
-    is good. What is kept in memory is 12 bytes a row, and the examples.
+    Rows that are there twice are found at the end: same files, the same part of a video, same words, whatever the id or
+    source. The first of them is good. What is kept in memory is 12 bytes a row, and the examples.
 
     Args:
         check: Checks one row.
