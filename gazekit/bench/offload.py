@@ -214,8 +214,10 @@ def _decode(bench: _Bench, decoded: _Decoded, tell: Progress) -> None:
                 chosen = _select(bench, layer, plan, complete)
                 asked, outline = replace(plan, selection=chosen, memo={}), store.outline()
                 backend = choose("auto", outline, asked)
-                spares = isinstance(backend, Sparing)
-                entries = store.fetch(backend.reads(sizes.num_heads, outline, asked) if spares else None)
+                named = (
+                    backend.reads(sizes.num_heads, outline, asked) if isinstance(backend, Sparing) else None
+                )
+                entries = store.fetch(named)
                 outs[name] = backend.attend(layer.query, entries, asked)
                 if shape.decode.device.startswith("cuda"):
                     torch.cuda.synchronize()
