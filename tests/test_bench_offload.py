@@ -54,6 +54,15 @@ def test_queries_that_stay_bring_nothing_in_again():
     assert still.locality[0].hits[1.5] == pytest.approx(still.hit_rate, abs=0.05)
 
 
+def test_what_reads_everything_moves_everything():
+    """So many choices of each head that gather, which attends without the native kernel, multiplies all keys."""
+    decode = DecodeShape(**TINY | {"attend": 540}, share="head")
+    found = bench_offload(OffloadShape(decode=decode, steps=2))
+    assert found.equal is True
+    assert (found.backend, found.hit_rate) == ("gather", 0.0)
+    assert found.moved_bytes * 2 == found.dense_bytes  # for each of two layers
+
+
 def test_alone_it_compares_nothing():
     found = measured(compare=False)
     assert (found.equal, found.resident_ms, found.swept) == (None, None, None)

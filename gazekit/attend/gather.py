@@ -44,7 +44,7 @@ class GatherBackend:
         query, key, value = one_dtype(query, entries.key, entries.value)
         entries, heads = replace(entries, key=key, value=value), query.shape[1]
         workspace = None if followed(query, key, value) else self.workspace
-        pieces, free = pieces_of(entries, plan), entries.free or 0
+        pieces, free = _pieces(entries, plan), entries.free or 0
         if pieces.most == 0 and free == key.shape[2]:
             return value.new_zeros(*query.shape[:3], value.shape[3])
         reading = _reading(entries, pieces, heads, key.shape[2] - free, tracked=workspace is None)
@@ -64,7 +64,7 @@ class GatherBackend:
         """The regions that are chosen, unless keys or all are better read by one product."""
         tracked = plan.tracked or followed(entries.key, entries.value)
         free = (entries.stored or entries.key.shape[2]) - (entries.free or 0)
-        reading = _reading(entries, pieces_of(entries, plan), num_heads, free, tracked)
+        reading = _reading(entries, _pieces(entries, plan), num_heads, free, tracked)
         return plan.selection if reading.gathers and reading.keys != "whole" else None
 
     def refuses(self, entries: Entries, plan: Plan) -> str | None:
@@ -84,6 +84,17 @@ def whole_is_cheaper(entries: Entries, plan: Plan) -> str | None:
     if _reading(entries, pieces, heads, free, tracked).gathers:
         return None
     return f"a head looks at {pieces.most} of {entries.key.shape[2]} entries, and all under a mask take less time"
+
+
+def _pieces(entries: Entries, plan: Plan) -> Pieces:
+    """What was chosen; once where what is read is asked first, and nothing need be brought in."""
+    made_for, pieces = plan.memo.get("gather", (None, None))
+    asked = plan.selection, plan.rows.of, entries.begin, entries.count
+    if made_for is None or any(one is not other for one, other in zip(made_for, asked, strict=True)):
+        pieces = pieces_of(entries, plan)
+        plan.memo["gather"] = asked, pieces
+    found: Pieces = pieces
+    return found
 
 
 def _reading(entries: Entries, pieces: Pieces, heads: int, free: int, tracked: bool) -> Reading:

@@ -55,12 +55,16 @@ class _Layer:
 
 @dataclass
 class _Decoded:
-    """What decoding came to: times by store, what attended, whether all answers were alike, bytes that a fetch made."""
+    """What decoding came to: times by store, what attended, whether all answers were alike, bytes that a fetch made.
+
+    `whole` counts the fetches of everything, which the pages do not.
+    """
 
     ms: dict[str, list[float]] = field(default_factory=lambda: {"offloaded": [], "resident": []})
     backend: str = ""
     equal: bool = True
     transient: int = 0
+    whole: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def bench_offload(shape: OffloadShape, progress: Progress | None = None) -> Offl
     hits, misses, rows = (
         sum(int(getattr(one, name).sum()) for one in traffic) for name in ("hits", "misses", "rows")
     )
+    rows += decoded.whole * shape.decode.visual * shape.decode.sizes.num_kv_heads * shape.decode.batch
     held = _held(bench)
     if shape.sweep:
         found: list[bool] = []
@@ -214,8 +219,10 @@ def _decode(bench: _Bench, decoded: _Decoded, tell: Progress) -> None:
                 chosen = _select(bench, layer, plan, complete)
                 asked, outline = replace(plan, selection=chosen, memo={}), store.outline()
                 backend = choose("auto", outline, asked)
-                spares = isinstance(backend, Sparing)
-                entries = store.fetch(backend.reads(sizes.num_heads, outline, asked) if spares else None)
+                named = (
+                    backend.reads(sizes.num_heads, outline, asked) if isinstance(backend, Sparing) else None
+                )
+                entries = store.fetch(named)
                 outs[name] = backend.attend(layer.query, entries, asked)
                 if shape.decode.device.startswith("cuda"):
                     torch.cuda.synchronize()
@@ -224,6 +231,7 @@ def _decode(bench: _Bench, decoded: _Decoded, tell: Progress) -> None:
                     layer.selections.append(chosen.per_head(sizes.num_heads)[:, :, 0].cpu())
                     decoded.backend = type(backend).__name__.removesuffix("Backend").lower()
                     decoded.transient = _transient(layer.store, entries)
+                    decoded.whole += named is None
             if layer.resident is not None and not torch.equal(outs["offloaded"], outs["resident"]):
                 decoded.equal = False
         tell("decode", step + 1, shape.steps)

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 import gazekit.demo as demo
 demo._QUICK[:] = ["training.tower.steps=6", "training.stages.0.steps=2", "training.stages.1.steps=16",
-                  "training.stages.1.checkpoint_every=2"]
-demo._QUICK_CONTEXT[:] = ["training.stages.0.steps=2"]
+                  "training.stages.1.checkpoint_every=2", "training.tower.batch_size=64",
+                  "training.stages.0.batch_size=16", "training.stages.1.batch_size=16"]
+demo._QUICK_CONTEXT[:] = ["training.stages.0.steps=2", "training.stages.0.batch_size=16"]
 demo.QUICK_QUESTIONS = 12
 demo.run(out=Path(sys.argv[1]), seed=3, quick=True, device="cpu")
 """

@@ -73,6 +73,28 @@ def test_every_backend_gives_the_same_bit_for_bit(backend, share, request):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("share", "k", "spares"), [("head", 1, True), ("group", 8, True), ("head", 8, False)]
+)
+def test_gather_brings_in_what_it_would_read_of_all_and_gives_the_same_bits(share, k, spares):
+    """How it reads depends on how many entries there are, of which it is then given few."""
+    lay, steps = layout(sample(2, Image(12, 12, context=2), 3)), []
+    for store in ("resident", OffloadedStorage()):
+        gaze = Gaze(**GRID, route=TopKRouter(k=k, share=share), store=store, backend="gather")
+        runner = Runner(decoder("qwen3"), changed(gaze, backend="auto"))
+        cache = prepare_cache(None, runner.model.config)
+        runner.forward(lay, prompt(lay), cache=cache)
+        install(runner.model, gaze)
+        logits = []
+        for step in range(3):
+            token = runner.model.get_input_embeddings()(torch.tensor([[7 + step]]))
+            logits.append(runner.forward(lay, token, start=lay.length + step, cache=cache))
+        steps.append(torch.cat(logits, 1))
+    assert torch.equal(*steps)
+    assert bool(cache.layers[0].memory.store.traffic.misses.sum() > 0) is spares
+
+
+@torch.no_grad()
 def test_only_what_is_chosen_is_brought_in():
     gaze = Gaze(**GRID, route=TopKRouter(k=2, share="group"), store=OffloadedStorage(slots=1.0))
     runner = Runner(decoder("qwen3"), gaze)

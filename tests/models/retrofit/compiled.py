@@ -18,7 +18,7 @@ def main() -> None:
     gaze = Gaze(partition=GridPartition(size=(1, 2, 2)), route=TopKRouter(k=1))
     model = apply_gaze(CASE.build(), gaze)
     decoder = model.get_decoder()
-    decoder.layers = decoder.layers[:2]
+    decoder.layers = decoder.layers[:1]
     layout = model.layout(**CASE.write(SCENES["two images"]))
     embeddings = pixels(1, layout.length, decoder.config.hidden_size)
     compiled = torch.compile(decoder, fullgraph=True, backend="aot_eager")
