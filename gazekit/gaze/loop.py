@@ -27,15 +27,14 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
     Source: Song et al. (2026), equations 2 to 4.
     """
     memory = forward.memory.get(look.layer)
-    first = gaze.looks[0]
+    divisions = [forward.division(one) for one in gaze.looks]
     if memory is not None:
         memory.awaiting = False
-        division = forward.division(first)
-        memory.store.add(look, division.tokens, division.regions)
+        memory.store.add(look, divisions[0].tokens, divisions[0].regions)
     outs, plans = [], []
     for branch, one in enumerate(gaze.looks):
-        laid_out = one.partition == first.partition
-        out, plan = _look(look, one, branch, forward, memory, laid_out)
+        laid_out = branch == 0 or one.partition == gaze.looks[0].partition
+        out, plan = _look(look, one, branch, divisions[branch], forward, memory, laid_out)
         outs.append(out)
         plans.append(plan)
     if forward.eviction is not None and memory is not None:
@@ -44,10 +43,15 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
 
 
 def _look(
-    look: Look, gaze: Gaze, branch: int, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
+    look: Look,
+    gaze: Gaze,
+    branch: int,
+    division: Division,
+    forward: ForwardPass,
+    memory: LayerMemory | None,
+    laid_out: bool,
 ) -> tuple[Float[Tensor, "batch head query value_dim"], Plan]:
     """Attention of one branch, and how it looked; `laid_out` as its partition divides is the store, or not."""
-    division = forward.division(gaze)
     supply = Supply(look, gaze.partition, division, forward, memory, laid_out)
     described, routed = _choose(look, gaze, branch, division, supply, forward, memory)
     plan = Plan(
@@ -60,16 +64,12 @@ def _look(
         confined=gaze.confined,
         tracked=torch.is_grad_enabled() and look.query.requires_grad,
     )
-    parts = _parts(plan, division)
-    uses = [_use(gaze, supply.outline, one) for _, one in parts]
-    backends = [
-        _backend(use, gaze, supply.outline, one, forward) for use, (_, one) in zip(uses, parts, strict=True)
-    ]
-    parts = [
+    outline, parts, backends = supply.outline, [], []
+    for index, one in _parts(plan, division):
+        use = _use(gaze, outline, one)
+        backends.append(_backend(use, gaze, outline, one, forward))
         # What a backend keeps for other layers goes along.
-        (index, replace(one, memo=forward.memos.setdefault(use, {})))
-        for use, (index, one) in zip(uses, parts, strict=True)
-    ]
+        parts.append((index, replace(one, memo=forward.memos.setdefault(use, {}))))
     entries = supply.of(_named(backends, [one for _, one in parts]))
     if gaze.summaries and described is not None:
         entries = with_summaries(entries, gaze, described, division.regions)
@@ -184,8 +184,9 @@ def _backend(
     use: tuple[object, ...], gaze: Gaze, outline: Entries, plan: Plan, forward: ForwardPass
 ) -> Backend:
     """The backend for this use, asked for once per forward."""
-    if use not in forward.backends:
-        forward.backends[use] = choose(gaze.backend, outline, plan)
+    found = forward.backends.get(use)
+    if found is None:
+        found = forward.backends[use] = choose(gaze.backend, outline, plan)
         if forward.trace is not None:
-            forward.trace.backends.add(type(forward.backends[use]).__name__)
-    return forward.backends[use]
+            forward.trace.backends.add(type(found).__name__)
+    return found

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Look, Selection, View
+from gazekit.contracts import Described, Look, Router, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.supply import Supply
@@ -84,8 +84,7 @@ def route(
                     )
                 )
         if chooses and gaze.route is not None:
-            with torch.no_grad():
-                selection = gaze.route(None if scores is None else scores.detach(), view)
+            selection = _select(gaze.route, scores, view)
             chooses = selection is not None
             chosen += [] if selection is None else [selection.index]
         if weighs:
@@ -101,6 +100,14 @@ def route(
     return Routed(found, loss, _joined(masses) if masses else None)
 
 
+def _select(router: Router, scores: Tensor | None, view: View) -> Selection | None:
+    """What a router selects, outside autograd."""
+    if not torch.is_grad_enabled():
+        return router(scores, view)
+    with torch.no_grad():
+        return router(None if scores is None else scores.detach(), view)
+
+
 def _joined(chunks: list[Tensor]) -> Tensor:
     """The chunks of rows one after another."""
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=2)
@@ -114,7 +121,9 @@ def _view(
         layout=forward.layout,
         regions=division.regions,
         rows=division.rows.narrow(start, stop),
-        complete=division.complete[:, start:stop],
+        complete=division.complete
+        if stop - start >= division.rows.count
+        else division.complete[:, start:stop],
         openness=openness,
         layer=look.layer,
         scale=look.scale,
