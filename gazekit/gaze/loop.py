@@ -14,7 +14,7 @@ from gazekit.gaze.composition import Gaze
 from gazekit.gaze.describe import align, describe, keep_features, known, with_summaries
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.memory import LayerMemory
-from gazekit.gaze.route import Routed, attach, detached, route
+from gazekit.gaze.route import Routed, attach, detached, grad_enabled, route
 from gazekit.gaze.supply import Supply
 
 
@@ -69,7 +69,7 @@ def _look(
         use = _use(gaze, outline, one)
         backends.append(_backend(use, gaze, outline, one, forward))
         # What a backend keeps for other layers goes along.
-        parts.append((index, replace(one, memo=forward.memos.setdefault(use, {}))))
+        parts.append((index, one.noting(forward.memos.setdefault(use, {}))))
     entries = supply.of(_named(backends, [one for _, one in parts]))
     if gaze.summaries and described is not None:
         entries = with_summaries(entries, gaze, described, division.regions)
@@ -95,7 +95,7 @@ def _choose(
     if gaze.route is None and not gaze.summaries and not learns:
         return None, Routed()
     apart = learns and gaze.loss is not None and gaze.loss.detach
-    with torch.set_grad_enabled(learns or (trains and gaze.summaries)):
+    with grad_enabled(learns or (trains and gaze.summaries)):
         kept = keep_features(look, gaze, branch, forward, memory)
         if division.regions.count == 0:
             return None, Routed()

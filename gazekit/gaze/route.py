@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from gazekit.gaze.supply import Supply
 from gazekit.loss import attention_mass
 
 _SCORE_BYTES = 256 * 2**20
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def route(
     weighs = chooses and forward.trace is not None and forward.trace.weighs
     for start in range(0, division.rows.count, step):
         view = _view(look, division, forward, branch, openness, start, start + step)
-        with torch.set_grad_enabled(learns):
+        with grad_enabled(learns):
             scores = None
             if described is not None and gaze.pool is not None:
                 scores = gaze.pool.score(asking, view.rows, described)
@@ -106,6 +108,11 @@ def _select(router: Router, scores: Tensor | None, view: View) -> Selection | No
         return router(scores, view)
     with torch.no_grad():
         return router(None if scores is None else scores.detach(), view)
+
+
+def grad_enabled(wanted: bool) -> AbstractContextManager[object]:
+    """Autograd on or off; where it is as wanted already, as throughout inference, nothing is done."""
+    return _AS_IT_IS if torch.is_grad_enabled() == wanted else torch.set_grad_enabled(wanted)
 
 
 def _joined(chunks: list[Tensor]) -> Tensor:
