@@ -122,13 +122,13 @@ class DecodedParts:
         )
         division, pool = prefill.division(prompt.gaze), prompt.gaze.pool
         assert pool is not None, "the default pools"
-        memory: dict[int, LayerMemory] = {}
+        self.memory: dict[int, LayerMemory] = {}
         for look in prompt.given:
-            layer = memory[look.layer] = LayerMemory(ResidentStore())
+            layer = self.memory[look.layer] = LayerMemory(ResidentStore())
             layer.store.add(look, division.tokens, division.regions)
             layer.described[0] = pool.describe(look, division.regions)
         for forward in self.passes:
-            forward.memory.update(memory)
+            forward.memory.update(self.memory)
         self.taken = [0] * prompt.layers
 
     def __call__(self, layer: int) -> Float[Tensor, "1 head 1 dim"]:

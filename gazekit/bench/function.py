@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gazekit.attend import choose
-from gazekit.bench.composed import REGION, Prompt
+from gazekit.bench.composed import REGION, DecodedParts, PrefilledParts, Prompt
 from gazekit.contracts import Entries, Plan, Selection, Tokens
 from gazekit.gaze.forward import Division
 from gazekit.kernels import native
@@ -75,9 +75,14 @@ class _Function:
 
 
 class DecodedFunction(_Function):
-    """One token after another behind the prompt."""
+    """One token after another behind the prompt.
 
-    def __init__(self, prompt: Prompt) -> None:
+    It reads and writes the very memory that the parts keep keys and values in, after them, and so the same again:
+    where memory lies makes one of two like buffers up to a fifth slower to read.
+    """
+
+    def __init__(self, parts: DecodedParts) -> None:
+        prompt = parts.prompt
         super().__init__(prompt, prompt.steps)
         length, steps, visual = prompt.layout.length, prompt.steps, prompt.visual
         passes = prompt.passes([*range(length, length + steps)], [1] * steps)
@@ -86,11 +91,14 @@ class DecodedFunction(_Function):
             (self.tokens.narrow(0, length + step + 1), self.position[..., : length + step + 1])
             for step in range(steps)
         ]
-        self.key, self.value = (
-            [pad(field, (0, 0, 0, steps))[:, :, self.order] for field in fields]
-            for fields in ([look.key for look in prompt.given], [look.value for look in prompt.given])
-        )
-        self.means = [key[:, :, :visual].float().unflatten(2, (-1, _MEMBERS)).mean(dim=3) for key in self.key]
+        self.parts = parts
+        self.key: dict[int, Tensor] = {}
+        self.value: dict[int, Tensor] = {}
+        for layer in range(prompt.layers):
+            self._hold(layer)
+        self.means = [
+            key[:, :, :visual].float().unflatten(2, (-1, _MEMBERS)).mean(dim=3) for key in self.key.values()
+        ]
         kept = min(prompt.k, self.begin.shape[2])
         blank = Selection(torch.zeros(1, prompt.sizes.num_heads, 1, kept, dtype=torch.int32))
         first = self.entries(
@@ -108,6 +116,8 @@ class DecodedFunction(_Function):
             self.divisions[step],
             self.prompt.layout.length + step,
         )
+        if place >= self.key[layer].shape[2]:
+            self._hold(layer)
         key, value = self.key[layer], self.value[layer]
         key[:, :, place] = look.key[:, :, 0]
         value[:, :, place] = look.value[:, :, 0]
@@ -115,11 +125,23 @@ class DecodedFunction(_Function):
         entries = self.entries(key[:, :, : place + 1], value[:, :, : place + 1], *self.shared[step])
         return self.backend.attend(look.query, entries, self.plan(division, Selection(index)))
 
+    def _hold(self, layer: int) -> None:
+        """Takes the memory of the parts' store, which moves when it grows."""
+        entries = self.parts.memory[layer].store.entries()
+        self.key[layer], self.value[layer] = _buffer(entries.key), _buffer(entries.value)
+
+
+def _buffer(front: Float[Tensor, "1 kv_head entry dim"]) -> Float[Tensor, "1 kv_head place dim"]:
+    """All places of the buffer whose front a store hands out, those to spare too."""
+    _, heads, _, dim = front.shape
+    return front.as_strided((1, heads, front.stride(1) // dim, dim), front.stride())
+
 
 class PrefilledFunction(_Function):
     """The prompt in one forward; visual queries see all that precedes them, text chooses."""
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, parts: PrefilledParts) -> None:
+        prompt = parts.prompt
         super().__init__(prompt, 0)
         (one,) = prompt.passes([0], [prompt.layout.length])
         self.division = one.division(prompt.gaze)

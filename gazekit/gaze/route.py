@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Look, Selection, View
+from gazekit.contracts import Described, Look, Router, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.supply import Supply
 from gazekit.loss import attention_mass
 
 _SCORE_BYTES = 256 * 2**20
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def route(
     weighs = chooses and forward.trace is not None and forward.trace.weighs
     for start in range(0, division.rows.count, step):
         view = _view(look, division, forward, branch, openness, start, start + step)
-        with torch.set_grad_enabled(learns):
+        with grad_enabled(learns):
             scores = None
             if described is not None and gaze.pool is not None:
                 scores = gaze.pool.score(asking, view.rows, described)
@@ -84,8 +86,7 @@ def route(
                     )
                 )
         if chooses and gaze.route is not None:
-            with torch.no_grad():
-                selection = gaze.route(None if scores is None else scores.detach(), view)
+            selection = _select(gaze.route, scores, view)
             chooses = selection is not None
             chosen += [] if selection is None else [selection.index]
         if weighs:
@@ -101,6 +102,19 @@ def route(
     return Routed(found, loss, _joined(masses) if masses else None)
 
 
+def _select(router: Router, scores: Tensor | None, view: View) -> Selection | None:
+    """What a router selects, outside autograd."""
+    if not torch.is_grad_enabled():
+        return router(scores, view)
+    with torch.no_grad():
+        return router(None if scores is None else scores.detach(), view)
+
+
+def grad_enabled(wanted: bool) -> AbstractContextManager[object]:
+    """Autograd on or off; where it is as wanted already, as throughout inference, nothing is done."""
+    return _AS_IT_IS if torch.is_grad_enabled() == wanted else torch.set_grad_enabled(wanted)
+
+
 def _joined(chunks: list[Tensor]) -> Tensor:
     """The chunks of rows one after another."""
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=2)
@@ -114,7 +128,9 @@ def _view(
         layout=forward.layout,
         regions=division.regions,
         rows=division.rows.narrow(start, stop),
-        complete=division.complete[:, start:stop],
+        complete=division.complete
+        if stop - start >= division.rows.count
+        else division.complete[:, start:stop],
         openness=openness,
         layer=look.layer,
         scale=look.scale,

@@ -146,7 +146,8 @@ class Keeper(Generic[M]):
         """
         if self.shelf is None:
             raise ValueError("the store is empty; add the keys and values of a forward first")
-        self.shelf = self.shelf.settled()
+        if self.shelf.ledger.overwritten:
+            self.shelf = replace(self.shelf, ledger=self.shelf.ledger.settled())
         return self.shelf
 
     def _declare(self, shelf: Shelf[M], size: Int[Tensor, "batch region"]) -> Shelf[M]:

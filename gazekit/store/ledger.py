@@ -41,6 +41,7 @@ class Ledger:
         places: Which of the places belong to which region.
         length: Tokens seen, padding included; no position reaches it.
         came: Where the tokens went that were entered last; the last place of all for those that are not stored.
+        overwritten: A later one was written into it, so that it must be `settled` to be read.
     """
 
     tokens: Tokens
@@ -48,8 +49,8 @@ class Ledger:
     places: Places
     length: int = 0
     came: Int[Tensor, "batch #kv_head query"] | None = None
+    overwritten: bool = field(default=False, init=False)
     _next: _Next | None = field(default=None, init=False, repr=False)
-    _overwritten: bool = field(default=False, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         """For copies: what was made of this ledger was made of it alone, and views are taken anew."""
@@ -81,7 +82,7 @@ class Ledger:
 
     def settled(self) -> Ledger:
         """The ledger as it was, whatever was written into it for one that came after."""
-        if not self._overwritten:
+        if not self.overwritten:
             return self
         return self.until(self.length, self.places)
 
@@ -116,7 +117,7 @@ class Ledger:
             came=place,
         )
         self._next = _Next(weakref.ref(tokens), in_place, weakref.ref(new))
-        self._overwritten = self._overwritten or (in_place and roomy is self)
+        self.overwritten = self.overwritten or (in_place and roomy is self)
         return new
 
     def arranged(

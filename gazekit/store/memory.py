@@ -77,7 +77,7 @@ class DeviceMemory:
 
 def tracked(look: Look) -> bool:
     """Whether autograd follows a look."""
-    return any(tensor.requires_grad for tensor in (look.query, look.key, look.value))
+    return look.query.requires_grad or look.key.requires_grad or look.value.requires_grad
 
 
 def spot(place: Int[Tensor, "batch #kv_head query"], heads: int) -> tuple[Tensor, Tensor, Tensor]:

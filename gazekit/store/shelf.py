@@ -120,11 +120,6 @@ class Shelf(Generic[M]):
         )  # fmt: skip
         return Shelf(self.memory.forget(), self.ledger.until(length, left))
 
-    def settled(self) -> Shelf[M]:
-        """The same with a ledger that nobody has written on in."""
-        ledger = self.ledger.settled()
-        return self if ledger is self.ledger else replace(self, ledger=ledger)
-
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> Shelf[M]:
         """The samples `sample`, as beam search permutes them."""
         return Shelf(self.memory.reorder(sample), self.ledger.reorder(sample))
