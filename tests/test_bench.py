@@ -223,7 +223,7 @@ def test_overhead_needs_something_to_look_at():
         OverheadShape(sizes=shape_of("tiny"), units=1, phase="both")
 
 
-def test_overhead_needs_as_many_regions_as_are_looked_at(run):
+def test_overhead_needs_as_many_regions_as_are_looked_at(run, native_kernel):
     code, _, err = run("bench", "overhead", "--shape", "tiny", "--units", "1", "--k", "17")
     assert code == 2
     assert "k must be at most the 16 regions of the units, got 17; add units" in err
