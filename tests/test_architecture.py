@@ -57,6 +57,7 @@ DOORS = {
     "sklearn": ("data/",),
     "safetensors": ("models/", "training/"),
     "tokenizers": ("data/",),
+    "torchcodec": ("data/video/torchcodec.py",),
     "av": ("data/video/", "bench/video.py"),
     "datasets": ("data/records/hub.py", "evaluate/benchmarks/loading.py"),
     "yaml": ("recipe/", "evaluate/literature.py"),
