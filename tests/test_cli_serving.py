@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import pytest
 import torch
@@ -146,6 +147,42 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
     assert path.read_text() == '{"note": 1}\nhello\n'
 
 
+def test_answers_are_never_written_over_their_prompts(run, place, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "ask": "read"}\n')
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(prompts)
+    for out, line in (
+        (prompts, "--out must be another file than --prompts"),
+        (link, "--out must be another file than --prompts"),
+        (tmp_path, "--out must be a file, "),
+    ):
+        for more in ((), ("--fresh",)):
+            words = ("generate", place / "model", "--prompts", prompts, "--out", out, *more, *FEW)
+            code, _, err = run(*words)
+            assert code == 2
+            assert line in err
+    assert prompts.read_text() == '{"id": "a", "ask": "read"}\n'
+
+
+def test_an_id_that_is_no_unicode_is_written_too(tmp_path, capsys):
+    row = {"id": "\udcff.png", "ask": "é", "answer": "x"}
+    for path in (tmp_path / "answers.jsonl", None):
+        Answers(path).write(row)
+    assert lines(capsys.readouterr().out) == lines((tmp_path / "answers.jsonl").read_text()) == [row]
+    assert Answers(tmp_path / "answers.jsonl").has("\udcff.png", "é")
+
+
+def test_weights_that_are_cut_are_one_line(run, place, tmp_path):
+    shutil.copytree(place / "model", tmp_path / "model")
+    weights = tmp_path / "model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    code, out, err = run("generate", tmp_path / "model", "--ask", "read", *FEW)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "model are cut or garbled" in err
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -201,6 +238,14 @@ class TestChat:
         assert err.count("error: ") == 5
         assert out.splitlines()[0] == alone(answerer, "read row 3")
         assert "/video FILE: shows a video" in out
+
+    def test_a_tilde_of_nobody_is_a_letter(self, run, monkeypatch, place, answerer):
+        code, out, err = self.said(run, monkeypatch, place, "/system ~read", "row 2", "/image ~no-one/x.png")
+        assert code == 1
+        assert err.count("error: ") == 1
+        assert "there is no image ~no-one/x.png" in err
+        talk = Talk(answerer, system="~read", sampling=Sampling(max_new_tokens=4))
+        assert out.splitlines() == [talk.ask("row 2")]
 
     def test_a_terminal_is_decorated(self, run, monkeypatch, place, answerer, capsys):
         from gazekit.cli.chat import Session

@@ -4,11 +4,12 @@ from gazekit.bench.decode import DecodeResult, DecodeShape, DecodeTable, DenseRe
 from gazekit.bench.machine import machine, versions
 from gazekit.bench.offload import bench_offload
 from gazekit.bench.offload_figures import OffloadResult, OffloadShape
-from gazekit.bench.overhead import Overhead, OverheadShape, bench_overhead
+from gazekit.bench.overhead import PHASES, Overhead, OverheadShape, bench_overhead
 from gazekit.bench.residence import Residence, residence, restart_peak
 from gazekit.bench.train import TrainResult, TrainShape, bench_train
 
 __all__ = [
+    "PHASES",
     "DecodeResult",
     "DecodeShape",
     "DecodeTable",

@@ -15,15 +15,23 @@ Form = Callable[[int], object]
 def interleaved(
     forms: Mapping[str, Form], *, layers: int, repeats: int, device: str
 ) -> Iterator[dict[str, float]]:
-    """Milliseconds of each form in a layer so far; yields after each round, so that it can be watched.
+    """Milliseconds of each form in a layer so far, averaged over the layers; the arguments are those of `by_layer`."""
+    for times in by_layer(forms, layers=layers, repeats=repeats, device=device):
+        yield {name: fmean(medians) for name, medians in times.items()}
+
+
+def by_layer(
+    forms: Mapping[str, Form], *, layers: int, repeats: int, device: str
+) -> Iterator[dict[str, list[float]]]:
+    """Milliseconds of each form in each layer so far; yields after each round, so that it can be watched.
 
     Every round calls every form on every layer, so that what disturbs the machine disturbs all of them; and a layer is
     out of the caches again before its form comes back to it, if the layers together are larger than they. What counts
-    is the median round of each layer, averaged over the layers. On one CPU thread that thread's own time is taken, so
+    is the median round of each layer. On one CPU thread that thread's own time is taken, so
     that waiting for a core that others use counts for no form; what they take of caches and memory does.
 
-    On CUDA each form goes through all layers in one CUDA graph, timed by events, so that launching costs little; a
-    form that cannot be captured (it waits for the device, say) is timed as it is.
+    On CUDA each form goes through all layers in one CUDA graph, timed by events, so that launching costs little, and
+    its layers share one figure; a form that cannot be captured (it waits for the device, say) is timed as it is.
 
     Args:
         forms: What to call with the number of a layer.
@@ -44,7 +52,7 @@ def interleaved(
             if round_ > 0:
                 taken[name].append(took)
         if round_ > 0:
-            yield {name: fmean(map(median, zip(*rounds, strict=True))) for name, rounds in taken.items()}
+            yield {name: [*map(median, zip(*rounds, strict=True))] for name, rounds in taken.items()}
 
 
 def _by_clock(clock: Callable[[], float], form: Form, layer: int) -> float:

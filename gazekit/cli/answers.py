@@ -64,7 +64,12 @@ class Answers:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a name of a file that is not UTF-8, say: escaped it can be written
+        line = json.dumps(row)
+    return line + "\n"
 
 
 def _answered(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ class Session:
         return True
 
     def _command(self, name: str, rest: str = "") -> bool:
-        file = Path(rest.strip().strip("\"'")).expanduser()
+        file = Path(os.path.expanduser(rest.strip().strip("\"'")))  # ~nobody stays as it is
         if name not in COMMANDS:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

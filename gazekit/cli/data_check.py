@@ -31,6 +31,11 @@ def data_check(arguments: argparse.Namespace) -> int:
         arguments.processor and arguments.quick
     ):
         raise ValueError("--processor and --max-tokens must be given together, and not with --quick")
+    kept, file = arguments.quarantine, arguments.file
+    if kept and kept.exists() and file.exists() and kept.samefile(file):
+        raise ValueError(
+            f"--quarantine must be another file than the data, got {file} for both; name a new one"
+        )
     load_quietly()
     from gazekit.data import JsonSource, Limits
     from gazekit.data.check import RowCheck, check_rows

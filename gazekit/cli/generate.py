@@ -28,6 +28,7 @@ def generate(arguments: argparse.Namespace) -> int:
             raise FileNotFoundError(f"there is no folder {folder}")
     if arguments.prompts is not None and not arguments.prompts.is_file():
         raise FileNotFoundError(f"there is no file {arguments.prompts}")
+    _spare(arguments)
     load_quietly()
     if arguments.folder is None and arguments.prompts is None:
         return _one(arguments, model)
@@ -45,6 +46,17 @@ def _refuse(arguments: argparse.Namespace) -> None:
         raise ValueError("--out must be left out for a single question; redirect what is printed")
     if arguments.root and not arguments.prompts:
         raise ValueError("--root must be left out without --prompts")
+
+
+def _spare(arguments: argparse.Namespace) -> None:
+    """Refuses to write answers over what asks for them."""
+    out = arguments.out
+    if out is None or not out.exists():
+        return
+    if arguments.prompts is not None and out.samefile(arguments.prompts):
+        raise ValueError(f"--out must be another file than --prompts, got {out} for both; name a new one")
+    if not out.is_file():
+        raise ValueError(f"--out must be a file, {out} is none; name a file in it, as in {out}/answers.jsonl")
 
 
 def _one(arguments: argparse.Namespace, model: Path) -> int:

@@ -20,7 +20,7 @@ from gazekit.contracts.parts import (
     Store,
     Summarizer,
 )
-from gazekit.contracts.regions import Regions, Rows, complete_regions, regions_from_owner
+from gazekit.contracts.regions import Regions, Rows, complete_regions, regions_from_owner, tokens_at
 from gazekit.contracts.tokens import Kind, Tokens, concatenate
 from gazekit.contracts.too_long import TooLongError
 
@@ -29,5 +29,5 @@ __all__ = [
     "Look", "Partitioner", "Plan", "Pooler", "Regions", "Router", "RoutingLoss", "Rows", "Schedule", "Selection",
     "Sizes", "Sparing", "Storage", "Store", "Summarizer", "Summary", "TokenLayout", "Tokens", "TooLongError", "View",
     "by_owner", "complete_regions", "concatenate", "in_view", "reachable", "regions_from_owner", "to_heads",
-    "visible",
+    "tokens_at", "visible",
 ]  # fmt: skip

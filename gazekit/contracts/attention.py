@@ -76,6 +76,13 @@ class Plan:
         """False = every query sees all that the base rule allows."""
         return self.selection is not None and self.regions.count > 0 and self.rows.count > 0
 
+    def noting(self, memo: dict[str, Any]) -> Plan:
+        """The same plan with another memo; written out, since every layer of every step asks."""
+        return Plan(
+            query=self.query, rows=self.rows, regions=self.regions, selection=self.selection, keeps=self.keeps,
+            scale=self.scale, confined=self.confined, tracked=self.tracked, memo=memo,
+        )  # fmt: skip
+
     def narrow(self, start: int, stop: int) -> Plan:
         """The plan of the queries `[start, stop)`; the rows stay as they are."""
         rows = replace(self.rows, of=self.rows.of[:, start:stop])

@@ -158,13 +158,23 @@ class Rows:
         if self.count == query.shape[2] == 1:
             return query.to(wide)
         if not self.blocks:
-            index = self.query.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
-            return query.gather(2, index).to(wide)
+            return tokens_at(query, self.query).to(wide)
         member = self.of[:, None, :] == torch.arange(self.count, device=query.device)[:, None]
         share = member.to(wide) / member.sum(-1, keepdim=True).clamp_min(1)
         masked = query.to(wide).masked_fill((self.of < 0)[:, None, :, None], 0.0)
         with torch.autocast(query.device.type, enabled=False):
             return share[:, None] @ masked
+
+
+def tokens_at(
+    field: Float[Tensor, "batch head token dim"], index: Int[Tensor, "batch new"]
+) -> Float[Tensor, "batch head new dim"]:
+    """What stands at `index` of each sample; something that stands there where it is -1.
+
+    A sample at a time, since that copies whole rows where `gather` copies number by number.
+    """
+    some = [one.index_select(2, at) for one, at in zip(field.split(1), index.clamp_min(0), strict=True)]
+    return some[0] if len(some) == 1 else torch.cat(some)
 
 
 def complete_regions(rows: Rows, regions: Regions) -> Bool[Tensor, "batch row region"]:

@@ -19,7 +19,7 @@ from gazekit.data.mixing.sources import OpenSource
 from gazekit.data.quarantine import BrokenRow, Quarantine
 from gazekit.data.records.fault import COLUMNS, FaultKind, RowFault, column_of
 from gazekit.data.records.open import RecordOpener
-from gazekit.data.records.schema import named_paths, read_record, source_of
+from gazekit.data.records.schema import PARTS, named_paths, read_record, source_of
 from gazekit.data.samples import file_of
 
 _CHUNK = 64
@@ -156,8 +156,8 @@ def check_rows(
 ) -> Report:
     """Checks every row of a source.
 
-    Rows that are there twice are found at the end: same files, same words, whatever the id or source. The first of them
-    is good. What is kept in memory is 12 bytes a row, and the examples.
+    Rows that are there twice are found at the end: same files, the same part of a video, same words, whatever the id or
+    source. The first of them is good. What is kept in memory is 12 bytes a row, and the examples.
 
     Args:
         check: Checks one row.
@@ -242,5 +242,6 @@ def _check_chunk(places: range) -> list[Verdict]:
 
 def _content(row: Mapping[str, Any]) -> int:
     """A number that stands for what a row teaches; never 0."""
-    said = json.dumps([named_paths(row), row.get("conversations", row.get("messages"))], default=repr)
+    shown = [named_paths(row), [row.get(key) for key in PARTS]]
+    said = json.dumps([*shown, row.get("conversations", row.get("messages"))], default=repr)
     return int.from_bytes(hashlib.blake2b(said.encode(errors="replace"), digest_size=8).digest()) or 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Quarantine:
         if not rows:
             return
         if self._held is None:
-            self._held = {(row["file"], row["row"]) for row in read_quarantine(self.path)}
+            self._held = {(row["file"], row["row"]) for row in read_quarantine(self.path, {"file", "row"})}
         new = {(row.file, row.row): row for row in rows if (row.file, row.row) not in self._held}
         self._held.update(new)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +58,30 @@ class Quarantine:
             file.write("".join(json.dumps(asdict(row)) + "\n" for row in new.values()))
 
 
-def read_quarantine(path: Path) -> list[dict[str, Any]]:
-    """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file."""
+def read_quarantine(path: Path, keys: Set[str] = frozenset()) -> list[dict[str, Any]]:
+    """The rows of a quarantine file, less a line that a kill has cut. Empty = there is no file.
+
+    Args:
+        path: The file.
+        keys: What every row must have.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(row, dict) or keys - row.keys():
+            raise ValueError(
+                f"{path} must hold rows that were found broken, got {line!r:.60} in line {number + 1}; "
+                "name another file"
+            )
+        rows.append(row)
     return rows
 
 

@@ -25,6 +25,10 @@ from gazekit.store import storage_of
 VisualScope = Literal["causal", "own_unit", "routed"]
 StorageName = Literal["resident", "offloaded", "memory_mapped"]
 
+# Made once, since every layer of every step asks.
+_TEXT, _SEEING = frozenset({Kind.TEXT}), frozenset({Kind.TEXT, Kind.VISUAL})
+_CONTEXT, _OF_UNITS = frozenset({Kind.CONTEXT}), frozenset({Kind.CONTEXT, Kind.VISUAL})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gaze:
@@ -128,12 +132,12 @@ class Gaze:
     @property
     def routing_kinds(self) -> frozenset[Kind]:
         """Kinds of tokens that route as queries; context tokens never do."""
-        return frozenset({Kind.TEXT, Kind.VISUAL} if self.visual_scope == "routed" else {Kind.TEXT})
+        return _SEEING if self.visual_scope == "routed" else _TEXT
 
     @property
     def confined(self) -> frozenset[Kind]:
         """Kinds of queries that reach tokens of their own unit only."""
-        return frozenset({Kind.CONTEXT, Kind.VISUAL} if self.visual_scope == "own_unit" else {Kind.CONTEXT})
+        return _OF_UNITS if self.visual_scope == "own_unit" else _CONTEXT
 
 
 _OF_BRANCHES = ("partition", "route", "backend", "visual_scope", "rows", "summaries", "loss")

@@ -57,6 +57,7 @@ class Division:
         dense: Real queries that do not route, ascending; -1 = padding.
         routing_tokens: What those are that route.
         dense_tokens: What the others are.
+        back: The place of each query among `routing` and then `dense`; one behind both for padding.
         completed: True = the region's last member is among the queries of this forward; None = no region's is.
     """
 
@@ -68,6 +69,7 @@ class Division:
     dense: Int[Tensor, "batch other"]
     routing_tokens: Tokens
     dense_tokens: Tokens
+    back: Int[Tensor, "batch query"]
     completed: Bool[Tensor, "batch region"] | None
 
     @property
@@ -145,6 +147,7 @@ class ForwardPass:
             dense=dense,
             routing_tokens=tokens.take(routing[:, None]),
             dense_tokens=tokens.take(dense[:, None]),
+            back=_places(torch.cat([routing, dense], dim=1), tokens.length),
             completed=_completed(tokens, regions),
         )
 
@@ -213,6 +216,13 @@ def _indices(chosen: Bool[Tensor, "batch query"]) -> Int[Tensor, "batch index"]:
     most = int(counts.max()) if counts.numel() else 0
     order = chosen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
     return torch.where(torch.arange(most, device=chosen.device) < counts[:, None], order, -1)
+
+
+def _places(index: Int[Tensor, "batch index"], length: int) -> Int[Tensor, "batch query"]:
+    """Where each query stands in an index, -1 in which is none; one behind its end for those that do not."""
+    slot = torch.arange(index.shape[1], device=index.device).expand_as(index)
+    place = torch.full((index.shape[0], length + 1), index.shape[1], device=index.device)
+    return place.scatter(1, torch.where(index >= 0, index, length), slot)[:, :length]
 
 
 def _no_regions(layout: TokenLayout) -> Regions:

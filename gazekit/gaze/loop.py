@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gazekit.attend import choose
-from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows, Selection
+from gazekit.contracts import Backend, Described, Entries, Look, Plan, Rows, Selection, tokens_at
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.describe import align, describe, keep_features, known, with_summaries
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.memory import LayerMemory
-from gazekit.gaze.route import Routed, attach, detached, route
+from gazekit.gaze.route import Routed, attach, detached, grad_enabled, route
 from gazekit.gaze.supply import Supply
 
 
@@ -27,15 +27,14 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
     Source: Song et al. (2026), equations 2 to 4.
     """
     memory = forward.memory.get(look.layer)
-    first = gaze.looks[0]
+    divisions = [forward.division(one) for one in gaze.looks]
     if memory is not None:
         memory.awaiting = False
-        division = forward.division(first)
-        memory.store.add(look, division.tokens, division.regions)
+        memory.store.add(look, divisions[0].tokens, divisions[0].regions)
     outs, plans = [], []
     for branch, one in enumerate(gaze.looks):
-        laid_out = one.partition == first.partition
-        out, plan = _look(look, one, branch, forward, memory, laid_out)
+        laid_out = branch == 0 or one.partition == gaze.looks[0].partition
+        out, plan = _look(look, one, branch, divisions[branch], forward, memory, laid_out)
         outs.append(out)
         plans.append(plan)
     if forward.eviction is not None and memory is not None:
@@ -44,10 +43,15 @@ def look_once(look: Look, gaze: Gaze, forward: ForwardPass) -> Float[Tensor, "ba
 
 
 def _look(
-    look: Look, gaze: Gaze, branch: int, forward: ForwardPass, memory: LayerMemory | None, laid_out: bool
+    look: Look,
+    gaze: Gaze,
+    branch: int,
+    division: Division,
+    forward: ForwardPass,
+    memory: LayerMemory | None,
+    laid_out: bool,
 ) -> tuple[Float[Tensor, "batch head query value_dim"], Plan]:
     """Attention of one branch, and how it looked; `laid_out` as its partition divides is the store, or not."""
-    division = forward.division(gaze)
     supply = Supply(look, gaze.partition, division, forward, memory, laid_out)
     described, routed = _choose(look, gaze, branch, division, supply, forward, memory)
     plan = Plan(
@@ -60,19 +64,15 @@ def _look(
         confined=gaze.confined,
         tracked=torch.is_grad_enabled() and look.query.requires_grad,
     )
-    parts = _parts(plan, division)
-    uses = [_use(gaze, supply.outline, one) for _, one in parts]
-    backends = [
-        _backend(use, gaze, supply.outline, one, forward) for use, (_, one) in zip(uses, parts, strict=True)
-    ]
-    parts = [
+    outline, parts, backends = supply.outline, [], []
+    for index, one in _parts(plan, division):
+        use = _use(gaze, outline, one)
+        backends.append(_backend(use, gaze, outline, one, forward))
         # What a backend keeps for other layers goes along.
-        (index, replace(one, memo=forward.memos.setdefault(use, {})))
-        for use, (index, one) in zip(uses, parts, strict=True)
-    ]
+        parts.append((index, one.noting(forward.memos.setdefault(use, {}))))
     summary = gaze.pool.entries(described) if gaze.summaries and described is not None else None
     beyond = 0 if summary is None else summary.key.shape[2]
-    entries = supply.of(_named(look, supply, beyond, backends, [one for _, one in parts]))
+    entries = supply.of(_named(look, outline, beyond, backends, [one for _, one in parts]))
     if summary is not None:
         entries = with_summaries(entries, summary, division.regions)
     if forward.trace is not None:
@@ -97,7 +97,7 @@ def _choose(
     if gaze.route is None and not gaze.summaries and not learns:
         return None, Routed()
     apart = learns and gaze.loss is not None and gaze.loss.detach
-    with torch.set_grad_enabled(learns or (trains and gaze.summaries)):
+    with grad_enabled(learns or (trains and gaze.summaries)):
         kept = keep_features(look, gaze, branch, forward, memory)
         if division.regions.count == 0:
             return None, Routed()
@@ -132,7 +132,7 @@ def _parts(plan: Plan, division: Division) -> list[tuple[Int[Tensor, "batch _"] 
 
 
 def _named(
-    look: Look, supply: Supply, beyond: int, backends: list[Backend], plans: list[Plan]
+    look: Look, outline: Entries, beyond: int, backends: list[Backend], plans: list[Plan]
 ) -> Selection | None:
     """The regions that backends read; None = one of them reads all. There are summaries `beyond` the entries."""
     if len(backends) != 1:
@@ -141,7 +141,6 @@ def _named(
     reads = getattr(backends[0], "reads", None)
     if reads is None:
         return None
-    outline = supply.outline
     outline = replace(outline, stored=outline.key.shape[2] + beyond)
     named: Selection | None = reads(look.query.shape[1], outline, plans[0])
     return named
@@ -156,10 +155,10 @@ def _attend(
 ) -> Float[Tensor, "batch head query value_dim"]:
     """Attends part by part."""
     outs = [
-        backend.attend(query if index is None else _take(query, index), entries, plan)
+        backend.attend(query if index is None else tokens_at(query, index), entries, plan)
         for backend, (index, plan) in zip(backends, parts, strict=True)
     ]
-    return outs[0] if parts[0][0] is None else _merge(outs, division, query.shape[2])
+    return outs[0] if parts[0][0] is None else _merge(outs, division.back)
 
 
 def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
@@ -168,25 +167,12 @@ def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
     return replace(rows, of=of)
 
 
-def _take(query: Float[Tensor, "batch head query dim"], index: Int[Tensor, "batch new"]) -> Tensor:
-    """The queries at `index`; some query where it is -1, which the plan knows as padding."""
-    where = index.clamp_min(0)[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
-    return query.gather(2, where)
-
-
 def _merge(
-    parts: list[Float[Tensor, "batch head _ value_dim"]], division: Division, length: int
+    parts: list[Float[Tensor, "batch head _ value_dim"]], back: Int[Tensor, "batch query"]
 ) -> Float[Tensor, "batch head query value_dim"]:
     """Puts the answers back in the order of the queries; padding gets zeros."""
     blank = parts[0].new_zeros(*parts[0].shape[:2], 1, parts[0].shape[3])
-    joined = torch.cat([*parts, blank], dim=2)
-    index = torch.cat([division.routing, division.dense], dim=1)
-    place = torch.full(
-        (index.shape[0], length + 1), joined.shape[2] - 1, dtype=torch.int64, device=index.device
-    )
-    slot = torch.arange(index.shape[1], device=index.device).expand_as(index)
-    place = place.scatter(1, torch.where(index >= 0, index, length), slot)[:, :length]
-    return joined.gather(2, place[:, None, :, None].expand(-1, joined.shape[1], -1, joined.shape[3]))
+    return tokens_at(torch.cat([*parts, blank], dim=2), back)
 
 
 def _use(gaze: Gaze, outline: Entries, plan: Plan) -> tuple[object, ...]:
@@ -206,8 +192,9 @@ def _backend(
     use: tuple[object, ...], gaze: Gaze, outline: Entries, plan: Plan, forward: ForwardPass
 ) -> Backend:
     """The backend for this use, asked for once per forward."""
-    if use not in forward.backends:
-        forward.backends[use] = choose(gaze.backend, outline, plan)
+    found = forward.backends.get(use)
+    if found is None:
+        found = forward.backends[use] = choose(gaze.backend, outline, plan)
         if forward.trace is not None:
-            forward.trace.backends.add(type(forward.backends[use]).__name__)
-    return forward.backends[use]
+            forward.trace.backends.add(type(found).__name__)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gazekit.contracts import Described, Look, Selection, View
+from gazekit.contracts import Described, Look, Router, Selection, View
 from gazekit.gaze.composition import Gaze
 from gazekit.gaze.forward import Division, ForwardPass
 from gazekit.gaze.supply import Supply
 from gazekit.loss import attention_mass
 
 _SCORE_BYTES = 256 * 2**20
+_AS_IT_IS = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def route(
     weighs = chooses and forward.trace is not None and forward.trace.weighs
     for start in range(0, division.rows.count, step):
         view = _view(look, division, forward, branch, openness, start, start + step)
-        with torch.set_grad_enabled(learns):
+        with grad_enabled(learns):
             scores = None
             if described is not None and gaze.pool is not None:
                 scores = gaze.pool.score(asking, view.rows, described)
@@ -83,8 +86,7 @@ def route(
                     )
                 )
         if chooses and gaze.route is not None:
-            with torch.no_grad():
-                selection = gaze.route(None if scores is None else scores.detach(), view)
+            selection = _select(gaze.route, scores, view)
             chooses = selection is not None
             chosen += [] if selection is None else [selection.index]
         if weighs:
@@ -93,36 +95,81 @@ def route(
                 whole = replace(look, key=every.key, value=every.value)
                 mass = attention_mass(whole, replace(view, keys=every.tokens, query=division.tokens))
             masses.append(mass.masked_fill(~view.complete[:, None], 0.0))
-    found = Selection(torch.cat(chosen, dim=2)) if chooses else None
+    found = Selection(_joined(chosen)) if chooses else None
     if found is not None:
         forward.selections[branch, look.layer] = (division, found)
     loss = sum(losses[1:], losses[0]) / division.rows.valid.sum().clamp_min(1) if losses else None
-    return Routed(found, loss, torch.cat(masses, dim=2) if masses else None)
+    return Routed(found, loss, _joined(masses) if masses else None)
+
+
+def _select(router: Router, scores: Tensor | None, view: View) -> Selection | None:
+    """What a router selects, outside autograd."""
+    if not torch.is_grad_enabled():
+        return router(scores, view)
+    with torch.no_grad():
+        return router(None if scores is None else scores.detach(), view)
+
+
+def grad_enabled(wanted: bool) -> AbstractContextManager[object]:
+    """Autograd on or off; where it is as wanted already, as throughout inference, nothing is done."""
+    return _AS_IT_IS if torch.is_grad_enabled() == wanted else torch.set_grad_enabled(wanted)
+
+
+def _joined(chunks: list[Tensor]) -> Tensor:
+    """The chunks of rows one after another."""
+    return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=2)
 
 
 def _view(
     look: Look, division: Division, forward: ForwardPass, branch: int, openness: float, start: int, stop: int
 ) -> View:
     """What a router may know of the rows `[start, stop)`."""
-    earlier = {
-        layer: None if found is None else Selection(found.index[:, :, start:stop])
-        for (of, layer), (among, found) in forward.selections.items()
-        # A layer that is computed again in the backward has later ones there too.
-        if of == branch and layer < look.layer and among is division
-    }
     return View(
         layout=forward.layout,
         regions=division.regions,
         rows=division.rows.narrow(start, stop),
-        complete=division.complete[:, start:stop],
+        complete=division.complete
+        if stop - start >= division.rows.count
+        else division.complete[:, start:stop],
         openness=openness,
         layer=look.layer,
         scale=look.scale,
         num_heads=look.query.shape[1],
         num_kv_heads=look.key.shape[1],
-        earlier=earlier,
+        earlier=_Earlier(forward, division, branch, look.layer, slice(start, stop)),
         divided=forward.regions_of,
     )
+
+
+@dataclass(frozen=True)
+class _Earlier(Mapping[int, Selection | None]):
+    """What earlier layers chose for some rows; cut to them when it is asked for, which few routers do."""
+
+    forward: ForwardPass
+    division: Division
+    branch: int
+    before: int
+    rows: slice
+
+    def __getitem__(self, layer: int) -> Selection | None:
+        if not self._has(layer):
+            raise KeyError(layer)
+        _, found = self.forward.selections[self.branch, layer]
+        return None if found is None else Selection(found.index[:, :, self.rows])
+
+    def __iter__(self) -> Iterator[int]:
+        return (
+            layer for branch, layer in self.forward.selections if branch == self.branch and self._has(layer)
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _has(self, layer: int) -> bool:
+        # A layer that is computed again in the backward has later ones there too.
+        if layer >= self.before or (self.branch, layer) not in self.forward.selections:
+            return False
+        return self.forward.selections[self.branch, layer][0] is self.division
 
 
 def detached(look: Look) -> Look:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gazekit.models.projector import widened
+from gazekit.models.readable import readable
 
 _log = logging.getLogger(__name__)
 
@@ -86,9 +88,19 @@ def load_projector(model: nn.Module, file: str | os.PathLike) -> None:
     carry(model, state)
 
 
-def _read(file: Path) -> Mapping[str, Any]:
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
+# What torch raises beside, on an archive that is cut and on what is none.
+_GARBLED = (RuntimeError, LookupError, struct.error)
 
-        return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)
+
+def _read(file: Path) -> Mapping[str, Any]:
+    with readable(file, *_GARBLED):
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            f"{file} must hold tensors by name, got {type(found).__name__}; name an mm_projector.bin"
+        )
+    return found

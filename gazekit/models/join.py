@@ -27,6 +27,7 @@ from gazekit.models.config import CambrianConfig
 from gazekit.models.gaze import fit
 from gazekit.models.processor import CambrianProcessor
 from gazekit.models.quantize import four_bits
+from gazekit.models.readable import readable
 from gazekit.models.tokens import token_ids
 
 MODEL_FOLDER = "model"
@@ -70,8 +71,10 @@ def read_parts(text: str, vision: str, dtype: str, *, quantized: bool, seed: int
     """
     tokenizer = AutoTokenizer.from_pretrained(text)
     more: dict[str, Any] = {"quantization_config": four_bits(dtype)} if quantized else {}
-    model = AutoModelForCausalLM.from_pretrained(text, dtype=dtype, **more)
-    tower = SiglipVisionModel.from_pretrained(vision, dtype=dtype, vision_use_head=False)
+    with readable(text):
+        model = AutoModelForCausalLM.from_pretrained(text, dtype=dtype, **more)
+    with readable(vision):
+        tower = SiglipVisionModel.from_pretrained(vision, dtype=dtype, vision_use_head=False)
     ids = token_ids(tokenizer)
     torch.manual_seed(seed)
     if len(tokenizer) > model.config.vocab_size:
@@ -103,7 +106,8 @@ def read_run(folder: Path, dtype: str, *, quantized: bool, imports: tuple[str, .
     place = _model_in(folder)
     kept = ("tower", "compressor", "projector", "context", "lm_head")
     more: dict[str, Any] = {"quantization_config": four_bits(dtype, kept)} if quantized else {}
-    model = CambrianForConditionalGeneration.from_pretrained(place, imports=imports, dtype=dtype, **more)
+    with readable(place):
+        model = CambrianForConditionalGeneration.from_pretrained(place, imports=imports, dtype=dtype, **more)
     processor = CambrianProcessor.from_pretrained(place)
     ids = token_ids(processor.tokenizer)
     torch.manual_seed(seed)

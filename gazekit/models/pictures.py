@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+# What Pillow's decoders raise on garbled files (OSError: of no known format, or cut).
+_GARBLED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 ImageLike = Image.Image | np.ndarray | str | os.PathLike
 
 
@@ -50,7 +64,7 @@ def _decode(path: Path) -> Image.Image:
             return picture.convert("RGB")
     except FileNotFoundError as error:
         raise ValueError(f"image {path} does not exist; check the path") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*_GARBLED, Image.DecompressionBombError) as error:
         raise ValueError(
             f"image {path} cannot be decoded ({error}); replace the file or leave it out"
         ) from error

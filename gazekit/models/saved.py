@@ -12,6 +12,7 @@ from gazekit.models.anatomy import config_at
 from gazekit.models.cambrian import CambrianForConditionalGeneration
 from gazekit.models.config import CambrianConfig
 from gazekit.models.processor import CambrianProcessor
+from gazekit.models.readable import readable
 from gazekit.models.retrofit.apply import apply_gaze
 from gazekit.models.retrofit.processors import load_processor
 
@@ -34,17 +35,20 @@ def open_saved(
         imports: Modules of one's own that the model's composition names.
 
     Raises:
-        ValueError: The composition names what may not be imported.
+        ValueError: The composition names what may not be imported, or a file of weights is cut.
     """
     wanted = {} if dtype is None else {"dtype": dtype}
     model: Any
     processor: Any
-    if config_at(model_dir).model_type == CambrianConfig.model_type:
-        processor = CambrianProcessor.from_pretrained(model_dir)
-        model = CambrianForConditionalGeneration.from_pretrained(model_dir, imports=tuple(imports), **wanted)
-    else:
-        processor = load_processor(model_dir)
-        model = AutoModelForImageTextToText.from_pretrained(model_dir, trust_remote_code=False, **wanted)
-        if getattr(model.config, "gaze", None) is not None:
-            model = apply_gaze(model, processor=processor, imports=imports)
+    with readable(model_dir):
+        if config_at(model_dir).model_type == CambrianConfig.model_type:
+            processor = CambrianProcessor.from_pretrained(model_dir)
+            model = CambrianForConditionalGeneration.from_pretrained(
+                model_dir, imports=tuple(imports), **wanted
+            )
+        else:
+            processor = load_processor(model_dir)
+            model = AutoModelForImageTextToText.from_pretrained(model_dir, trust_remote_code=False, **wanted)
+            if getattr(model.config, "gaze", None) is not None:
+                model = apply_gaze(model, processor=processor, imports=imports)
     return model.to(device).eval(), processor

@@ -49,7 +49,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} must be a new folder, and holds something; name another")
     kind = None if dtype is None else getattr(torch, dtype, None)
-    if dtype is not None and not isinstance(kind, torch.dtype):
+    if dtype is not None and not (isinstance(kind, torch.dtype) and kind.is_floating_point):
         raise ValueError(f"dtype must be a floating-point type of torch, got {dtype!r}; for example bfloat16")
     cambrian = trained(run, imports)
     model: Any = cambrian.model
@@ -94,8 +94,10 @@ def trained(run: Path, imports: Iterable[str] = ()) -> Cambrian:
 
 def _saved(folder: Path, imports: tuple[str, ...]) -> Cambrian:
     from gazekit.models import Cambrian, CambrianForConditionalGeneration, CambrianProcessor
+    from gazekit.models.readable import readable
 
-    model = CambrianForConditionalGeneration.from_pretrained(folder, imports=imports, dtype="auto")
+    with readable(folder):
+        model = CambrianForConditionalGeneration.from_pretrained(folder, imports=imports, dtype="auto")
     return Cambrian(model, CambrianProcessor.from_pretrained(folder))
 
 

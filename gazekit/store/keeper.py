@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gazekit.contracts import Look, Regions, Tokens
-from gazekit.store.shelf import M, Shelf, empty_shelf
+from gazekit.store.shelf import M, Shelf, first_shelf
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Keeper(Generic[M]):
     def __init__(self, memory: Callable[[Look], M]) -> None:
         self.shelf: Shelf[M] | None = None
         self._memory = memory
-        self._length = 0
         self._marks: list[_Mark | None] = []
         self._moves = 0
         self._declared: Tensor | None = None
@@ -57,7 +56,7 @@ class Keeper(Generic[M]):
     @property
     def length(self) -> int:
         """Tokens seen, padding included; not tokens stored."""
-        return self._length
+        return 0 if self.shelf is None else self.shelf.ledger.length
 
     def add(self, look: Look, tokens: Tokens, regions: Regions) -> None:
         """Takes in the keys and values of a forward.
@@ -76,8 +75,11 @@ class Keeper(Generic[M]):
             raise ValueError(
                 f"tokens must describe each of the {look.key.shape[2]} keys of the look, got {tokens.length}"
             )
-        self.shelf = self._declare(look, regions.size).put(look, tokens, self._length)
-        self._length += tokens.length
+        if self.shelf is None:
+            self.shelf = first_shelf(self._memory(look), look, tokens, regions.size)
+        else:
+            self.shelf = self._declare(self.shelf, regions.size).put(look, tokens)
+        self._declared = regions.size
 
     def mark(self) -> None:
         """Remembers this point, for `rollback`."""
@@ -85,7 +87,7 @@ class Keeper(Generic[M]):
             self._marks.append(None)
             return
         places = self.shelf.places
-        self._marks.append(_Mark(self._length, places.size, places.seen, places.used, self._moves))
+        self._marks.append(_Mark(self.length, places.size, places.seen, places.used, self._moves))
 
     def rollback(self) -> None:
         """Forgets what was added since the latest mark, and that mark.
@@ -99,21 +101,20 @@ class Keeper(Generic[M]):
             )
         mark = self._marks.pop()
         if mark is None:
-            self._length, self.shelf, self._declared = 0, None, None
+            self.shelf, self._declared = None, None
             return
         shelf = self.full()
-        self._length = mark.length
         if mark.moves == self._moves:
             self.shelf = shelf.forget(mark.length, mark.seen, mark.used)
             return
         alive = (shelf.position >= 0) & (shelf.position < mark.length)
-        self._move(alive, mark.size, mark.seen)
+        self._move(alive, mark.size, mark.seen, mark.length)
 
     def reorder(self, sample: Int[Tensor, " new_batch"]) -> None:
         """Permutes, repeats or drops samples, as beam search asks; marks go along."""
         if self.shelf is None:
             return
-        self.shelf = self.shelf.reorder(sample)
+        self.shelf = self.full().reorder(sample)
         self._marks = [mark and mark.reorder(sample) for mark in self._marks]
         self._declared = None
 
@@ -131,7 +132,7 @@ class Keeper(Generic[M]):
         where = torch.where(index >= 0, index, last).long().expand(-1, heads, -1)
         wanted = torch.zeros(where.shape[0], heads, last + 1, dtype=torch.bool, device=where.device)
         alive = wanted.scatter(2, where, True) & (shelf.position >= 0)
-        self._move(alive, shelf.places.size, shelf.places.seen)
+        self._move(alive, shelf.places.size, shelf.places.seen, self.length)
 
     def hold(self, memory: M) -> None:
         """Puts the same keys and values into another memory."""
@@ -145,28 +146,29 @@ class Keeper(Generic[M]):
         """
         if self.shelf is None:
             raise ValueError("the store is empty; add the keys and values of a forward first")
+        if self.shelf.ledger.overwritten:
+            self.shelf = replace(self.shelf, ledger=self.shelf.ledger.settled())
         return self.shelf
 
-    def _declare(self, look: Look, size: Int[Tensor, "batch region"]) -> Shelf[M]:
+    def _declare(self, shelf: Shelf[M], size: Int[Tensor, "batch region"]) -> Shelf[M]:
         """The shelf with places for all regions; the very same tensor of sizes is not compared again."""
-        if self.shelf is None:
-            self.shelf = empty_shelf(self._memory(look), size)
-        elif size is not self._declared:
-            known, seen = self.shelf.places.size, self.shelf.places.seen
-            wide = max(size.shape[1], known.shape[1])
-            before, now = (torch.nn.functional.pad(s, (0, wide - s.shape[1])) for s in (known, size))
-            if bool((now < before).any()):
-                raise ValueError(
-                    "regions must hold every region declared before with all its members, got fewer; "
-                    "regions may be added when the sequence grows, never changed"
-                )
-            if not torch.equal(size, known):
-                seen = torch.nn.functional.pad(seen, (0, wide - seen.shape[1]))[:, : size.shape[1]]
-                self._move(self.shelf.position >= 0, size, seen)
-        self._declared = size
-        return self.full()
+        if size is self._declared:
+            return shelf
+        known, seen = shelf.places.size, shelf.places.seen
+        wide = max(size.shape[1], known.shape[1])
+        before, now = (torch.nn.functional.pad(s, (0, wide - s.shape[1])) for s in (known, size))
+        if bool((now < before).any()):
+            raise ValueError(
+                "regions must hold every region declared before with all its members, got fewer; "
+                "regions may be added when the sequence grows, never changed"
+            )
+        if torch.equal(size, known):
+            return shelf
+        seen = torch.nn.functional.pad(seen, (0, wide - seen.shape[1]))[:, : size.shape[1]]
+        return self._move(self.full().position >= 0, size, seen, self.length)
 
-    def _move(self, alive: Tensor, size: Tensor, seen: Tensor) -> None:
-        self.shelf = self.full().arrange(alive, size, seen)
+    def _move(self, alive: Tensor, size: Tensor, seen: Tensor, length: int) -> Shelf[M]:
+        self.shelf = self.full().arrange(alive, size, seen, length)
         self._moves += 1
         self._declared = None
+        return self.shelf

@@ -40,6 +40,11 @@ class DeviceMemory:
     def write(self, place: Int[Tensor, "batch #kv_head query"], look: Look, room: int) -> DeviceMemory:
         """Puts a look's keys and values where `place` says."""
         in_place = not (self.tracked or tracked(look))
+        if in_place and place.shape[0] == place.shape[1] == 1:
+            # One step each, where `put` needs eight: between two products a step starts with the caches cold.
+            self.key.index_copy_(2, place[0, 0], look.key)
+            self.value.index_copy_(2, place[0, 0], look.value)
+            return self
         here = spot(place, self.key.shape[1])
         return DeviceMemory(
             put(self.key, here, look.key, in_place), put(self.value, here, look.value, in_place)
@@ -47,6 +52,13 @@ class DeviceMemory:
 
     def arrange(self, source: Place, before: int, room: int) -> DeviceMemory:
         """What lies at `source` comes to lie at each place; zeros where it is -1."""
+        if self.key.shape[2] == 1:
+            # The last place of all holds nothing, so there is nothing to read.
+            shape = (*self.key.shape[:2], source.shape[2])
+            return DeviceMemory(
+                self.key.new_zeros(*shape, self.key.shape[3]),
+                self.value.new_zeros(*shape, self.value.shape[3]),
+            )
         return DeviceMemory(take(self.key, source), take(self.value, source))
 
     def grow(self, more: int) -> DeviceMemory:
@@ -65,7 +77,7 @@ class DeviceMemory:
 
 def tracked(look: Look) -> bool:
     """Whether autograd follows a look."""
-    return any(tensor.requires_grad for tensor in (look.query, look.key, look.value))
+    return look.query.requires_grad or look.key.requires_grad or look.value.requires_grad
 
 
 def spot(place: Int[Tensor, "batch #kv_head query"], heads: int) -> tuple[Tensor, Tensor, Tensor]:

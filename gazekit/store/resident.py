@@ -10,6 +10,7 @@ from torch import Tensor
 from gazekit.contracts import Entries, Look, Regions, Selection, Tokens
 from gazekit.store.keeper import Keeper
 from gazekit.store.memory import DeviceMemory
+from gazekit.store.shelf import Shelf
 
 
 class ResidentStore:
@@ -30,6 +31,7 @@ class ResidentStore:
 
     def __init__(self) -> None:
         self._keeper = Keeper(DeviceMemory.like)
+        self._handed: tuple[Shelf[DeviceMemory], Entries] | None = None
 
     @property
     def length(self) -> int:
@@ -58,7 +60,9 @@ class ResidentStore:
             ValueError: Nothing was added yet.
         """
         shelf = self._keeper.full()
-        return shelf.entries(shelf.memory.key, shelf.memory.value)
+        if self._handed is None or self._handed[0] is not shelf:
+            self._handed = shelf, shelf.entries(shelf.memory.key, shelf.memory.value)
+        return self._handed[1]
 
     def outline(self) -> Entries:
         """The same: everything is at hand."""

@@ -82,10 +82,9 @@ def test_a_stage_that_still_runs_gives_its_latest_checkpoint(run, unfinished, tm
 def test_what_cannot_be_exported_is_named(run, unfinished, tmp_path):
     with pytest.raises(ValueError, match="must be a new folder, and holds something; name another"):
         export(run, run)
-    with pytest.raises(
-        ValueError, match="dtype must be a floating-point type of torch, got 'half-precision'"
-    ):
-        export(run, tmp_path / "out", dtype="half-precision")
+    for dtype in ("half-precision", "int8", "complex64"):
+        with pytest.raises(ValueError, match=f"dtype must be a floating-point type of torch, got '{dtype}'"):
+            export(run, tmp_path / "out", dtype=dtype)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds neither a run \(recipe.yaml\) nor a saved model"):
         export(tmp_path / "empty", tmp_path / "out")

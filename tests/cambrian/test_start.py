@@ -223,3 +223,20 @@ def test_adapters_on_four_bits(small, earlier, tmp_path, from_run):
     name = "layers.1.mlp.down_proj.weight"
     both = torch.stack([again.language_model.state_dict()[name].flatten(), stock[f"model.{name}"].flatten()])
     assert 0.9 < float(both.corrcoef()[0, 1]) < 1
+
+
+def test_a_file_that_holds_no_projector_at_all_is_named(tmp_path):
+    model = make_model()
+    torch.save({"mm_projector.0.weight": torch.zeros(99)}, tmp_path / "whole.bin")
+    cut = (tmp_path / "whole.bin").read_bytes()[:400]
+    for name, content in (
+        ("a.bin", b"\x80\x02junk"), ("b.bin", b""), ("c.bin", cut), ("a.safetensors", b"junk"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(
+            ValueError, match=rf"the weights in .*{name} are cut or garbled .* fetch them anew"
+        ):
+            load_projector(model, tmp_path / name)
+    torch.save(torch.zeros(3), tmp_path / "one.bin")
+    with pytest.raises(ValueError, match=r"one.bin must hold tensors by name, got Tensor; name an mm_proj"):
+        load_projector(model, tmp_path / "one.bin")

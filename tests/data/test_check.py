@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from gazekit.cli.main import main
 from gazekit.data import JsonSource, Limits
 from gazekit.data.check import RowCheck, check_rows
 from gazekit.data.quarantine import Quarantine, read_quarantine
@@ -153,3 +154,50 @@ def test_a_quarantine_of_a_check_is_one_for_training(dirty, tmp_path):
     ).open()
     unreadable = sum(kind == "json" for kind in kinds.values()) + 1  # and the row that is no object
     assert len(kept) == 3 + unreadable
+
+
+def test_another_part_of_the_same_video_is_no_duplicate(tmp_path):
+    (tmp_path / "root/clip").mkdir(parents=True)
+    for number in range(4):
+        write_image(tmp_path / f"root/clip/{number}.png")
+    row = {"video": "clip", "conversations": turns("<image>what?")}
+    parts = [{"start": 0, "end": 1}, {"start": 2, "end": 3}, {"current_observation_frame": 2}]
+    write_rows(tmp_path / "parts.jsonl", [*({**row, **part} for part in parts), {**row, **parts[1]}])
+    assert [(one.row, one.kind) for one in check(tmp_path, "parts").examples] == [(3, "duplicate")]
+
+
+def test_what_no_file_can_be_called_is_missing_and_ends_no_report(tmp_path, capfdbinary):
+    (tmp_path / "root").mkdir()
+    row = {"id": "\ud800", "source": "\udfff", "conversations": turns()}
+    write_rows(tmp_path / "odd.jsonl", [{**row, "image": "\ud800.png"}, {**row, "video": "\ud800"}])
+    command = ("data", "check", str(tmp_path / "odd.jsonl"), "--root", str(tmp_path / "root"))
+    assert main(command) == 1
+    shown = capfdbinary.readouterr().out.decode()
+    assert "row 0 (\\ud800): missing: \\ud800.png does not exist in" in shown
+    assert "2 of 2 rows have faults" in shown
+
+
+def test_a_folder_that_may_not_be_read_is_a_fault(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "root/clip").mkdir(parents=True)
+    write_rows(tmp_path / "one.jsonl", [{"video": "clip", "conversations": turns("<image>what?")}])
+    monkeypatch.setattr("gazekit.data.records.frames.list_pictures", refuse)
+    assert check(tmp_path, "one").examples[0].message.startswith("clip cannot be listed in")
+
+
+def test_a_quarantine_is_no_other_file(tmp_path, capsys):
+    (tmp_path / "root").mkdir()
+    rows = [{"conversations": []}]
+    write_rows(tmp_path / "one.jsonl", rows)
+    write_rows(tmp_path / "two.jsonl", rows)
+    before = (tmp_path / "one.jsonl").read_text()
+    command = ("data", "check", str(tmp_path / "one.jsonl"), "--quarantine")
+    for name, message in (
+        ("one.jsonl", "--quarantine must be another file than the data"),
+        ("two.jsonl", "two.jsonl must hold rows that were found broken"),
+    ):
+        assert main((*command, str(tmp_path / name))) == 2
+        assert message in capsys.readouterr().err
+        assert (tmp_path / name).read_text() == before

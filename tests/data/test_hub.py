@@ -100,3 +100,33 @@ def test_paths_in_rows_open_nothing_without_a_root(tmp_path):
     source = HubSource(dataset="parquet", files=str(path)).open()
     with pytest.raises(RowFault, match="the data has no root"):
         RecordOpener(limits=Limits())(read_record(source.rows[0]), source.root)
+
+
+def test_lists_of_images_are_not_decoded_either_nor_are_those_inside_messages(tmp_path):
+    part = {"type": datasets.Value("string"), "text": datasets.Value("string"), "image": datasets.Image()}
+    features = datasets.Features(
+        {
+            "images": datasets.List(datasets.Image()),
+            "messages": datasets.List(
+                {"role": datasets.Value("string"), "content": datasets.List(part)},
+            ),
+        }
+    )
+    asked = [{"type": "image", "image": {"bytes": jpeg(0)}}, {"type": "text", "text": "what?"}]
+    said = [{"type": "text", "text": "a lamp"}]
+    talk = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    (tmp_path / "outside.png").write_bytes(jpeg(1))
+    outside = {"path": str(tmp_path / "outside.png")}
+    plain = [{"role": "user", "content": asked[1:]}, talk[1]]
+    rows = [{"images": [], "messages": talk}, {"images": [outside], "messages": plain}]
+    rows.append({"images": [{"bytes": jpeg(2)}, {"bytes": jpeg(3)}], "messages": plain})
+    file = tmp_path / "rows.parquet"
+    # as datasets of the hub are published: the paths are not embedded
+    datasets.Dataset.from_list(rows, features=features).with_format("arrow").to_parquet(file)
+    (tmp_path / "root").mkdir()
+    source = HubSource(dataset="parquet", files=str(file), root=str(tmp_path / "root")).open()
+    opener = RecordOpener(limits=Limits())
+    assert [len(opener(read_record(source.rows[n]), source.root).images) for n in (0, 2)] == [1, 2]
+    assert len(source.rows) == 3
+    with pytest.raises(RowFault, match=r"outside.png' must be a path relative to the root"):
+        opener(read_record(source.rows[1]), source.root)

@@ -145,6 +145,12 @@ def test_a_conversation_that_the_assistant_opens_begins_with_its_first_question(
         ),
         ({"conversations": turns("a"), "video": {"a": 1}}, "type", "video must be a path"),
         ({"conversations": turns(), "video": "a", "fps": 0}, "type", "fps must be above 0"),
+        ({"conversations": turns(), "video": "a", "fps": 1e-320}, "type", "fps must be above 0, from 1e-06"),
+        (
+            {"conversations": turns(), "video": "a", "start": 10**400},
+            "type",
+            "start must be a number, got int",
+        ),
         ({"conversations": turns(), "video": "a", "start_frame": -1}, "type", "start_frame must be a frame"),
         ({"conversations": turns(), "video": "a", "end": True}, "type", "end must be a number, got bool"),
     ],

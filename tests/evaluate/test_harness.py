@@ -282,6 +282,9 @@ def test_frames_are_spread_evenly(tmp_path):
     (tmp_path / "notes.txt").write_text("no frame")
     assert [path.stem for path in read_frames(tmp_path, 3)] == ["0", "4", "8"]
     assert len(read_frames(tmp_path, 20)) == 9
+    for frame in (9, 10, 11):
+        picture(frame).save(tmp_path / f"{frame}.PNG")
+    assert [path.stem for path in read_frames(tmp_path, 20)] == [str(frame) for frame in range(12)]
     with pytest.raises(ValueError, match="count must be at least 1 frame, got 0"):
         read_frames(tmp_path, 0)
     (tmp_path / "empty").mkdir()

@@ -369,7 +369,7 @@ class ForgetsOnReorder(ResidentStore):
         places = self._keeper.shelf.places
         super().reorder(sample)
         if places.size.shape == self._keeper.shelf.places.size.shape:
-            self._keeper.shelf = replace(self._keeper.shelf, places=places)
+            self._keeper.shelf.ledger.places = places
 
 
 class KeepsKeysOnReorder(ResidentStore):
@@ -390,7 +390,8 @@ class ForgetsMarks(ResidentStore):
         shelf = self._keeper.shelf
         super().rollback()
         if self._keeper.shelf is not None:
-            self._keeper.shelf = shelf
+            ledger = replace(shelf.ledger, length=self._keeper.length)
+            self._keeper.shelf = replace(shelf, ledger=ledger)
 
 
 class KeepsForAllHeads(ResidentStore):

@@ -159,5 +159,5 @@ _FILES: dict[tuple[str, int], frozenset[str]] = {}
 def _held(file: str, changed: int) -> frozenset[str]:
     """The digests in a quarantine file, read once."""
     if (file, changed) not in _FILES:
-        _FILES[file, changed] = frozenset(row["digest"] for row in read_quarantine(Path(file)))
+        _FILES[file, changed] = frozenset(row["digest"] for row in read_quarantine(Path(file), {"digest"}))
     return _FILES[file, changed]

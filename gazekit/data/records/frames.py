@@ -17,7 +17,9 @@ from gazekit.data.records.picture import read_picture
 from gazekit.data.records.record import ImageFile, VideoFile
 from gazekit.data.records.root import DataRoot
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""How the names of files end that are images."""
+
 _CLOSE = 1e-6  # seconds; times are sums of floats
 
 
@@ -64,7 +66,7 @@ def choose_frames(times: Sequence[float], targets: Sequence[float]) -> list[int]
 
 def list_pictures(folder: Path) -> list[str]:
     """The names of the images in a folder by their endings, numbers in them counted as such."""
-    return sorted((n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)), key=_natural)
+    return sorted((n for n in os.listdir(folder) if n.lower().endswith(PICTURES)), key=_natural)
 
 
 def read_folder(
@@ -78,7 +80,12 @@ def read_folder(
     Raises:
         RowFault: There are none, or one cannot be read.
     """
-    names = list_pictures(folder)
+    try:
+        names = list_pictures(folder)
+    except OSError as error:
+        raise RowFault(
+            "missing", f"{video.path} cannot be listed in {root.folder} ({error.strerror})"
+        ) from error
     last = len(names) - 1 if video.last_frame is None else min(video.last_frame, len(names) - 1)
     rate = video.fps or next((r for text, r in limits.folder_fps.items() if text in video.path), 1.0)
     begin = max(video.start or 0.0, (video.first_frame or 0) / rate)

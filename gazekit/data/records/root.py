@@ -50,9 +50,9 @@ class DataRoot:
                 path = f"{path}/{part}"
                 if stat.S_ISLNK(os.lstat(path).st_mode):
                     return self._follow(name)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:  # no file can be called by half a surrogate pair
             where = f"does not exist in {self.folder}{_other_case(Path(path))}"
-            raise RowFault("missing", f"{name} {where}") from error
+            raise RowFault("missing", f"{_sayable(name)} {where}") from error
         return Path(path)
 
     def _follow(self, name: str) -> Path:
@@ -86,6 +86,11 @@ class DataRoot:
                 raise RowFault("empty", f"{name} has no content; fetch it anew")
             raise RowFault("broken", f"{name} is no file; name a file")
         return os.fdopen(handle, "rb")
+
+
+def _sayable(name: str) -> str:
+    """A name as it can be printed and written to a file."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _other_case(path: Path) -> str:

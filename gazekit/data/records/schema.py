@@ -13,6 +13,9 @@ from gazekit.data.records.record import ImageFile, Record, VideoFile
 from gazekit.data.records.turns import Turns, read_turns
 
 _NONE = ("", "none", "nan", "null")
+_FASTEST = 1e6  # frames a second, and seconds a frame: beyond it times are no numbers any more
+PARTS = ("start", "end", "start_frame", "end_frame", "current_observation_frame")
+"""The keys by which a row says which part of its video it shows."""
 _MARK = {Slot.IMAGE: "<image>", Slot.VIDEO: "<video>"}
 
 
@@ -121,8 +124,8 @@ def _video(value: object, row: Mapping[str, Any]) -> VideoFile:
 
 def _rate(row: Mapping[str, Any]) -> float | None:
     rate = _number(row, "fps")
-    if rate is not None and rate <= 0:
-        raise RowFault("type", f"fps must be above 0, got {rate}")
+    if rate is not None and not 1 / _FASTEST <= rate <= _FASTEST:
+        raise RowFault("type", f"fps must be above 0, from {1 / _FASTEST:g} to {_FASTEST:g}, got {rate}")
     return rate
 
 
@@ -130,9 +133,12 @@ def _number(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RowFault("type", f"{name} must be a number, got {type(value).__name__} {value!r:.40}")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # JSON's integers may have thousands of digits
+        pass
+    raise RowFault("type", f"{name} must be a number, got {type(value).__name__} {value!r:.40}")
 
 
 def _frame(row: Mapping[str, Any], name: str) -> int | None:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from gazekit.data.records.fault import RowFault
+from gazekit.data.records.frames import list_pictures
 from gazekit.data.records.limits import Limits
 from gazekit.data.records.record import VideoFile
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def places(total: int, count: int) -> list[int]:
@@ -26,7 +25,7 @@ def read_frames(path: str | os.PathLike, count: int, fps: float = 1.0) -> list[A
     """Frames of a video file, as training shows them, or of a folder of pictures in the order of their names.
 
     Args:
-        path: File or folder.
+        path: File, or a folder; numbers in names count as such: frame_2 comes before frame_10.
         count: Frames at most, evenly spread.
         fps: Frames of a file that are shown a second, as long as `count` suffice; those of a folder have no times.
 
@@ -42,7 +41,7 @@ def read_frames(path: str | os.PathLike, count: int, fps: float = 1.0) -> list[A
     place = Path(path)
     if not place.is_dir():
         return _decode(place, Limits(fps=fps, frames=count))
-    found = sorted(one for one in place.iterdir() if one.suffix.lower() in PICTURES)
+    found = [place / name for name in list_pictures(place)]
     if not found:
         raise ValueError(f"video {place} has no frames; replace it or leave its questions out")
     return [found[index] for index in places(len(found), count)]

@@ -15,8 +15,8 @@ from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
 
 from gazekit.contracts.device import choose_device
+from gazekit.data.records.frames import PICTURES
 from gazekit.evaluate.benchmarks import read_frames
-from gazekit.evaluate.benchmarks.frames import PICTURES
 from gazekit.evaluate.benchmarks.task import MAX_NEW_TOKENS
 from gazekit.evaluate.harness import contents
 from gazekit.evaluate.responding import Question, Reply, Responder

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
 from gazekit.models.gaze import Section, compose, section_of
+from gazekit.models.readable import readable
 from gazekit.models.retrofit.apply import apply_gaze
 from gazekit.models.retrofit.lora import Lora
 from gazekit.models.retrofit.processors.conversations import Conversations
@@ -72,7 +73,8 @@ class Retrofit:
                 "gaze must be given: a retrofit without it is the stock model; add a gaze section"
             )
         processor = load_processor(self.processor or self.pretrained)
-        model = AutoModelForImageTextToText.from_pretrained(self.pretrained, dtype=self.dtype)
+        with readable(self.pretrained):
+            model = AutoModelForImageTextToText.from_pretrained(self.pretrained, dtype=self.dtype)
         torch.manual_seed(seed)
         model = apply_gaze(model, gazes, processor)
         return Retrofitted(TrainableRetrofit(model, self.lora), Conversations(processor))
