@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# The time that a row of keys or values takes, over that of a row in a product of all of them: on one CPU thread in
-# bf16, from `gazekit bench decode --backend gather masked --threads 1` at the shapes of Qwen3-4B and Qwen2.5-7B.
+# The time that a row of keys or values takes, over that of a row in a product of all of them, in rough figures for one
+# CPU thread in bf16. What follows from them errs to the side of gathering: against everything under a mask it expects
+# 0.67 and 0.73 of the time at Qwen3-4B's shape (10,240 visual entries of which each head looks at 1,536; 20,480 and
+# 4,096), where `gazekit bench decode --backend gather masked --threads 1` measures 0.75 and 0.83, and 0.35 at
+# Qwen2.5-7B's (10,240 and 1,536, shared by a group), where it measures 0.58.
 _COPIED = 1.6  # laid beside others, then multiplied by the queries that share it
 _DOTTED = 1.8  # multiplied by one query where it lies
 _ADDED = 0.8  # added up by weight where it lies

@@ -158,13 +158,30 @@ def _attend(
         backend.attend(query if index is None else tokens_at(query, index), entries, plan)
         for backend, (index, plan) in zip(backends, parts, strict=True)
     ]
-    return outs[0] if parts[0][0] is None else _merge(outs, division.back)
+    if parts[0][0] is None:
+        return outs[0]
+    if query.shape[0] == 1:
+        return _put(outs, [index for index, _ in parts if index is not None], query.shape[2])
+    return _merge(outs, division.back)
 
 
 def _rows_at(rows: Rows, index: Int[Tensor, "batch query"]) -> Rows:
     """The rows with their queries counted along `index`."""
     of = rows.of.gather(1, index.clamp_min(0)).masked_fill(index < 0, -1)
     return replace(rows, of=of)
+
+
+def _put(
+    parts: list[Float[Tensor, "1 head _ value_dim"]], indices: list[Int[Tensor, "1 _"]], length: int
+) -> Float[Tensor, "1 head query value_dim"]:
+    """What `_merge` gives for one sample, whose indices have no padding: each answer is copied once."""
+    _, heads, _, dim = parts[0].shape
+    whole = sum(part.shape[2] for part in parts) == length
+    make = parts[0].new_empty if whole else parts[0].new_zeros
+    out = make(1, heads, length, dim)
+    for part, index in zip(parts, indices, strict=True):
+        out.index_copy_(2, index[0], part)
+    return out
 
 
 def _merge(
