@@ -67,7 +67,9 @@ def read(reader, path, limits=None, **part):
 
 
 @pytest.mark.usefixtures("torchcodec")
-@pytest.mark.parametrize("part", [{"end": 8.0}, {"start": 1.0, "end": 3.2}, {"first_frame": 10, "last_frame": 40}])
+@pytest.mark.parametrize(
+    "part", [{"end": 8.0}, {"start": 1.0, "end": 3.2}, {"first_frame": 10, "last_frame": 40}]
+)
 @pytest.mark.parametrize("limits", [Limits(fps=1.0), Limits(fps=4.0, frames=6)])
 def test_the_frames_are_those_of_pyav(tmp_path, part, limits):
     path = make_film(tmp_path / "film.mp4", uneven(90, seed=3))
