@@ -64,7 +64,9 @@ def work_of(model: nn.Module, parts: Sequence[Part], *, cached: bool = False) ->
     inside = any(name in by_name and by_name[name].rate is not None for name in ("lora", "gaze"))
     own = language.rate is not None
     # The table of embeddings is looked up, not multiplied, and as the output layer it counts once.
-    weights = language.size - text.vocab_size * text.hidden_size * (0 if text.tie_word_embeddings else 1)
+    # Some families say it of the whole model, not of its text.
+    tied = getattr(text, "tie_word_embeddings", getattr(config, "tie_word_embeddings", False))
+    weights = language.size - text.vocab_size * text.hidden_size * (0 if tied else 1)
     passes = 1 + (own or below or inside) + own
     flows = 3 if own or below or inside else 1
     per_entry = 4 * sizes.head_dim * sizes.num_heads * sizes.num_layers

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from torch.distributed.device_mesh import DeviceMesh
 
 from gazekit.recipe import check, load
@@ -218,7 +219,9 @@ def test_layers_are_compiled_one_by_one(monkeypatch):
 def test_wandb_where_a_project_is_named(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(history, "find_spec", lambda name: object() if name == "wandb" else None)
-    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", lambda **given: made.append(given))
+    monkeypatch.setattr(
+        "lightning.pytorch.loggers.WandbLogger", lambda **given: made.append(given) or CSVLogger(tmp_path)
+    )
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     assert len(history.loggers(tmp_path / "run" / "1-all", 1)) == 1
     monkeypatch.setenv("WANDB_PROJECT", "eyes")

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from gazekit import Gaze, GridPartition, LearnedContext, TopKRouter, apply_gaze
@@ -160,6 +161,7 @@ def test_checkpointing_recomputes_frozen_layers_and_changes_nothing():
             lambda *_, seen=calls: seen.append(1)
         )
         module = CambrianModule(trainable, chosen, verbose=False)
+        module.trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
         module.on_fit_start()
         module.train()
         assert trainable.is_gradient_checkpointing == wanted
