@@ -95,15 +95,27 @@ def keep_recipe(recipe: Recipe, out: Path, *, write: bool = True) -> None:
         write: Whether this is the process that writes.
 
     Raises:
-        ValueError: The folder holds the run of another recipe.
+        ValueError: The folder holds the run of another recipe, or what is no run at all: to start it afresh later
+            would remove that.
     """
     path, text = out / RECIPE_FILE, show(recipe)
+    if write and not path.exists() and (others := [each.name for each in out.iterdir() if not _ours(each)]):
+        raise ValueError(
+            f"{out} holds {', '.join(sorted(others)[:3])} and no run of gazekit; choose a new or an empty folder"
+        )
     if path.exists() and path.read_text(encoding="utf-8") != text and _what(load(path)) != _what(recipe):
         raise ValueError(f"{out} holds the run of another recipe; choose another folder, or start it afresh")
     if write:
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
+
+
+def _ours(path: Path) -> bool:
+    """Whether a run makes a file or folder of that name; other processes of one may be ahead of the first."""
+    number, dash, _ = path.name.partition("-")
+    made = (RECIPE_FILE, Path(RECIPE_FILE).with_suffix(".unfinished").name, TOWER_FOLDER, MODEL_FOLDER)
+    return path.name in made or (number.isdecimal() and bool(dash))
 
 
 def _what(recipe: Recipe) -> Recipe:

@@ -93,3 +93,12 @@ def test_what_a_recipe_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match="data must be in the recipe tiny to train it"):
         train(load("tiny", ["data=null"]), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_things_is_neither_written_to_nor_taken_for_a_run(run, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for more in ([], ["--fresh"]):
+        code, _, err = run("train", "tiny", *SHORT, "--out", tmp_path, *more)
+        assert code == 2
+        assert "no run of gazekit" in err
+        assert [each.name for each in tmp_path.iterdir()] == ["thesis.tex"]
