@@ -15,6 +15,7 @@ from gazekit.data.records.fault import RowFault
 from gazekit.data.records.frames import choose_times
 from gazekit.data.records.limits import Limits
 from gazekit.data.records.record import VideoFile
+from gazekit.data.video.extent import check_reader, part_of, refuse_bomb, scaled
 from gazekit.data.video.nearest import NearestFrames
 
 
@@ -39,9 +40,7 @@ class PyAVReader:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in (("longest", self.longest), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}; leave it out for the default")
+        check_reader(self.longest, self.threads)
 
     def read(self, file: BufferedIOBase, video: VideoFile, limits: Limits) -> Frames:
         """The frames of what `video` names, `limits.fps` a second, at most `limits.frames`.
@@ -57,12 +56,8 @@ class PyAVReader:
         with _opened(file, video) as container:
             stream = _stream(container, video, limits)
             stream.codec_context.thread_count = self.threads
-            begin, end = _part(container, stream, video)
-            if not end > begin:
-                raise RowFault(
-                    "frames", f"{video.path} has nothing from {begin:g} s to {end:g} s; it is {end:g} s long"
-                )
-            targets = choose_times(begin, end, limits)
+            rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
+            targets = choose_times(*part_of(video, _length(container, stream, video), rate), limits)
             found = NearestFrames(container, stream, self._scaled).at(targets)
             first = found[0].time if found else None
             if first is None:
@@ -91,10 +86,7 @@ class PyAVReader:
 
     def _scaled(self, frame: Any) -> Image.Image:
         """A decoded frame as a picture, upright."""
-        width, height = frame.width, frame.height
-        if self.longest is not None and max(width, height) > self.longest:
-            scale = self.longest / max(width, height)
-            width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        width, height = scaled(frame.width, frame.height, self.longest)
         picture = frame.reformat(width, height, format="rgb24", interpolation="BICUBIC").to_image()
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         return picture if turns == 0 else picture.transpose(_TURNS[turns])
@@ -129,26 +121,8 @@ def _stream(container: Any, video: VideoFile, limits: Limits) -> Any:
     if not container.streams.video:
         raise RowFault("frames", f"{video.path} has no video stream; leave it out")
     stream = container.streams.video[0]
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > limits.pixels:
-        raise RowFault(
-            "bomb",
-            f"{video.path} has frames of {width} x {height} pixels, more than {limits.pixels:,}; scale it down",
-        )
+    refuse_bomb(video, stream.codec_context.width, stream.codec_context.height, limits)
     return stream
-
-
-def _part(container: Any, stream: Any, video: VideoFile) -> tuple[float, float]:
-    """When what is shown begins and ends, in seconds from the first frame."""
-    length = _length(container, stream, video)
-    rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-    begin = video.start or 0.0
-    end = length if video.end is None else min(length, video.end)
-    if video.first_frame is not None:
-        begin = max(begin, video.first_frame / rate)
-    if video.last_frame is not None:
-        end = min(end, (video.last_frame + 1) / rate)
-    return max(0.0, begin), end
 
 
 def _length(container: Any, stream: Any, video: VideoFile) -> float:

@@ -13,6 +13,7 @@ from gazekit.data.records.fault import RowFault
 from gazekit.data.records.frames import choose_times
 from gazekit.data.records.limits import Limits
 from gazekit.data.records.record import VideoFile
+from gazekit.data.video.extent import check_reader, part_of, refuse_bomb, scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +34,7 @@ class TorchcodecReader:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in (("longest", self.longest), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}; leave it out for the default")
+        check_reader(self.longest, self.threads)
 
     def read(self, file: BufferedIOBase, video: VideoFile, limits: Limits) -> Frames:
         """The frames of what `video` names, `limits.fps` a second, at most `limits.frames`.
@@ -54,19 +53,9 @@ class TorchcodecReader:
         try:
             decoder = VideoDecoder(file, num_ffmpeg_threads=self.threads)
             about = decoder.metadata
-            if about.width * about.height > limits.pixels:
-                raise RowFault(
-                    "bomb",
-                    f"{video.path} has frames of {about.width} x {about.height} pixels, more than {limits.pixels:,}; "
-                    "scale it down",
-                )
+            refuse_bomb(video, about.width, about.height, limits)
             first, last = float(about.begin_stream_seconds), float(about.end_stream_seconds)
-            begin, end = _part(video, last - first, float(about.average_fps or 1.0))
-            if not end > begin:
-                raise RowFault(
-                    "frames",
-                    f"{video.path} has nothing from {begin:g} s to {end:g} s; it is {last - first:g} s long",
-                )
+            begin, end = part_of(video, last - first, float(about.average_fps or 1.0))
             shown: dict[float, Image.Image] = {}
             for target in choose_times(begin, end, limits):
                 frame = _nearest(decoder, first + target, last)
@@ -83,21 +72,8 @@ class TorchcodecReader:
     def _scaled(self, frame: Any) -> Image.Image:
         """A decoded frame `[channel height width]` as a picture."""
         picture = Image.fromarray(frame.data.permute(1, 2, 0).contiguous().cpu().numpy())
-        if self.longest is None or max(picture.size) <= self.longest:
-            return picture
-        scale = self.longest / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        return picture.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _part(video: VideoFile, length: float, rate: float) -> tuple[float, float]:
-    """When what is shown begins and ends, in seconds from the first frame."""
-    begin, end = max(0.0, video.start or 0.0), length if video.end is None else min(length, video.end)
-    if video.first_frame is not None:
-        begin = max(begin, video.first_frame / rate)
-    if video.last_frame is not None:
-        end = min(end, (video.last_frame + 1) / rate)
-    return begin, end
+        size = scaled(*picture.size, self.longest)
+        return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def _nearest(decoder: Any, target: float, last: float) -> Any:
